@@ -1,0 +1,1 @@
+"""Data sets: explicit pairs, patient-level splits, checks before training, fingerprints."""

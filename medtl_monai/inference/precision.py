@@ -1,0 +1,44 @@
+"""Numerical precision of the forward pass, chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from medtl_monai.errors import ConfigError
+
+PRECISIONS = ("float32", "bfloat16", "auto")
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """``"float32"`` or ``"bfloat16"``; ``"auto"`` means bfloat16 where the processor has instructions for it.
+
+    Raises:
+        ConfigError: a name that is not in :data:`PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError("unknown precision", expected="one of " + ", ".join(PRECISIONS), got=precision)
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    # torch has no public question for this; without the instructions bfloat16 is emulated and slower than float32
+    has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return "bfloat16" if has_bfloat16 is not None and has_bfloat16() else "float32"
+
+
+def forward_in(
+    precision: str, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """``network(image)`` computed in a precision, returned as float32.
+
+    MONAI's engines know mixed precision on CUDA only; this works on every device that has autocast.
+    """
+    context: AbstractContextManager = nullcontext()
+    if resolve_precision(precision, image.device) == "bfloat16":
+        context = torch.autocast(image.device.type, dtype=torch.bfloat16)
+    with context:
+        output = network(image)
+    return output.float()

@@ -1,0 +1,1 @@
+"""Reading scans truly and writing results whole."""

@@ -1,0 +1,62 @@
+"""HighRes3DNet with a fresh segmentation head, under MONAI's tensor names."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets import HighResNet
+from torch import nn
+
+from medtl_monai.networks.staged import StagedNetwork
+
+_STAGE_BLOCKS = {
+    "stem": (0,),
+    "dilation1": (1, 2, 3),
+    "dilation2": (4, 5, 6),
+    "dilation4": (7, 8, 9),
+    "neck": (10,),
+    "head": (11,),
+}
+
+
+class HighRes3DNet(StagedNetwork):
+    """HighRes3DNet (Li et al., IPMI 2017, arXiv:1707.01992): full resolution throughout, dilated residual blocks.
+
+    The body is MONAI's ``HighResNet`` with its tensor names (``blocks.0`` ... ``blocks.10``). MONAI ends the network
+    with batch norm and a ReLU, which would cut negative logits; here the head ``blocks.11`` is
+
+    - ``source_head=False``: a 1x1x1 convolution with bias, for a new task;
+    - ``source_head=True``: the published head (convolution and batch norm, no ReLU), for the 160 original classes.
+
+    Input ``(B, in_channels, H, W, D)``, output logits ``(B, out_channels, H, W, D)``.
+
+    Args:
+        in_channels: input channels.
+        out_channels: classes, background included.
+        dropout: dropout probability after the last hidden layer.
+        source_head: build the published head instead of a new one.
+    """
+
+    architecture = "highres3dnet"
+
+    def __init__(
+        self, in_channels: int = 1, out_channels: int = 2, dropout: float = 0.0, *, source_head: bool = False
+    ) -> None:
+        super().__init__()
+        self.out_channels, self.dropout = out_channels, dropout
+        body = HighResNet(
+            spatial_dims=3, in_channels=in_channels, out_channels=out_channels, bias=False, dropout_prob=0.0
+        )
+        self.blocks = body.blocks
+        neck, published_head = self.blocks[10], self.blocks[11]
+        neck.adn.add_module("D", nn.Dropout3d(dropout))
+        if source_head:
+            published_head.adn.A = nn.Identity()
+        else:
+            self.blocks[11] = nn.Conv3d(published_head.conv.in_channels, out_channels, kernel_size=1)
+        self.stages = {
+            stage: tuple(f"blocks.{index}" for index in indices) for stage, indices in _STAGE_BLOCKS.items()
+        }
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, out_channels, H, W, D)`` for an image ``(B, in_channels, H, W, D)``."""
+        return self.blocks(image)

@@ -1,0 +1,105 @@
+"""What every network of the library has in common: an ordered list of stages that can be frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from medtl_monai.errors import ConfigError
+
+_STILL_WHEN_FROZEN = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, _DropoutNd)
+
+
+class StagedNetwork(nn.Module):
+    """Base class of networks whose sub-modules are grouped into stages, in order from the stem to the head.
+
+    Frozen means three things at once: no gradient, normalisation layers in evaluation mode (their running statistics
+    stand still), dropout off. All three survive ``network.train()``, which training engines call before every step.
+
+    Attributes:
+        architecture: name under which :func:`medtl_monai.networks.factory.build_network` builds this network.
+        stages: stage name -> names of the sub-modules in it; the last stage is the task head.
+        out_channels: number of output channels (classes, background included).
+        dropout: dropout probability in use.
+    """
+
+    # Set in __init__, not annotated in the class body: torch.jit.script reads class annotations and properties.
+    __jit_unused_properties__ = ("frozen_stages", "head")
+    architecture = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages: Mapping[str, tuple[str, ...]] = {}
+        self.out_channels = 0
+        self.dropout = 0.0
+        self._frozen: tuple[str, ...] = ()
+
+    @property
+    def frozen_stages(self) -> tuple[str, ...]:
+        """Names of the frozen stages, in network order."""
+        return self._frozen
+
+    @property
+    def head(self) -> str:
+        """Name of the last stage, the one a new task re-initialises."""
+        return list(self.stages)[-1]
+
+    def stage_modules(self, stage: str) -> Iterator[nn.Module]:
+        """Yield the sub-modules of a stage. Raises ConfigError on a name that is not in :attr:`stages`."""
+        if stage not in self.stages:
+            raise ConfigError(
+                f"network {self.architecture!r} has no stage {stage!r}",
+                expected="one of " + ", ".join(self.stages),
+                got=stage,
+            )
+        for name in self.stages[stage]:
+            yield self.get_submodule(name)
+
+    def stage_of(self, parameter_name: str) -> str:
+        """Stage that holds a parameter or buffer, by its ``state_dict`` name. Raises ConfigError if there is none."""
+        for stage, names in self.stages.items():
+            if any(parameter_name.startswith(f"{name}.") for name in names):
+                return stage
+        raise ConfigError(f"parameter {parameter_name!r} of {self.architecture!r} is in no stage")
+
+    def freeze(self, stages: Iterable[str]) -> None:
+        """Freeze exactly these stages; all others become trainable again."""
+        wanted = set(stages)
+        for stage in wanted:
+            next(iter(self.stage_modules(stage)), None)  # an unknown name is an error before anything changes
+        self._frozen = tuple(stage for stage in self.stages if stage in wanted)
+        for stage in self.stages:
+            for module in self.stage_modules(stage):
+                for parameter in module.parameters():
+                    parameter.requires_grad_(stage not in wanted)
+                    if stage in wanted:
+                        parameter.grad = None  # a left-over gradient would let Adam move a frozen parameter
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> StagedNetwork:
+        """Set training mode everywhere except in the normalisation and dropout layers of frozen stages."""
+        super().train(mode)
+        for stage in self._frozen:
+            for module in self.stage_modules(stage):
+                for layer in module.modules():
+                    if isinstance(layer, _STILL_WHEN_FROZEN):
+                        layer.eval()
+        return self
+
+
+def set_dropout(network: nn.Module, probability: float) -> None:
+    """Set the probability of every dropout layer. Raises ConfigError outside [0, 1)."""
+    if not 0.0 <= probability < 1.0:
+        raise ConfigError("dropout probability out of range", expected="0 <= p < 1", got=probability)
+    for layer in network.modules():
+        if isinstance(layer, _DropoutNd):
+            layer.p = probability
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of parameters (not buffers)."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,86 @@
+"""Transfer strategies: which stages are frozen and how the rest is optimised, under one name each."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from medtl_monai.errors import ConfigError
+from medtl_monai.networks.staged import StagedNetwork
+from medtl_monai.transfer.param_groups import parameter_groups
+
+
+@dataclass(frozen=True)
+class TransferStrategy:
+    """How a network is trained from a source.
+
+    Attributes:
+        name: the word on the command line.
+        trainable: stages that train: ``"all"``, or ``"head"`` for the last stage alone.
+        summary: one sentence for reports.
+    """
+
+    name: str
+    trainable: str
+    summary: str
+
+    def frozen_stages(self, network: StagedNetwork) -> tuple[str, ...]:
+        """Names of the stages that this strategy freezes in ``network``."""
+        return () if self.trainable == "all" else tuple(stage for stage in network.stages if stage != network.head)
+
+    def prepare(self, network: StagedNetwork) -> None:
+        """Freeze what the strategy freezes (no gradient, norm statistics still, dropout off) and free the rest."""
+        network.freeze(self.frozen_stages(network))
+
+    def optimizer(self, network: StagedNetwork, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over the trainable parameters alone.
+
+        Norm scales, biases and other one-dimensional parameters get no weight decay.
+        """
+        self.prepare(network)
+        return torch.optim.AdamW(parameter_groups(network, weight_decay=weight_decay), lr=lr)
+
+
+STRATEGIES: dict[str, TransferStrategy] = {
+    strategy.name: strategy
+    for strategy in (
+        TransferStrategy("fine_tune", "all", "every stage trains, starting from the source"),
+        TransferStrategy("linear_probe", "head", "only the new head trains on frozen features of the source"),
+    )
+}
+
+
+def build_strategy(name: str) -> TransferStrategy:
+    """The strategy of a name. Raises ConfigError, with the nearest name, if there is none."""
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    near = difflib.get_close_matches(name, STRATEGIES, n=1)
+    raise ConfigError(
+        "unknown transfer strategy",
+        expected="one of " + ", ".join(STRATEGIES),
+        got=name,
+        remedy=f"did you mean {near[0]!r}?" if near else None,
+    )
+
+
+def build_optimizer(
+    network: nn.Module, *, strategy: str, lr: float, weight_decay: float = 0.01
+) -> torch.optim.Optimizer:
+    """Apply a strategy to a network and return its optimiser; the factory that bundle configurations call.
+
+    Args:
+        network: the network, or its DistributedDataParallel wrapper.
+        strategy: a key of :data:`STRATEGIES`.
+        lr: learning rate.
+        weight_decay: AdamW weight decay of convolution and linear weights.
+
+    Raises:
+        ConfigError: an unknown strategy, or a network without stages.
+    """
+    bare = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    if not isinstance(bare, StagedNetwork):
+        raise ConfigError("a strategy needs a network with stages", got=type(bare).__name__)
+    return build_strategy(strategy).optimizer(bare, lr=lr, weight_decay=weight_decay)

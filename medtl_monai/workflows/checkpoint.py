@@ -1,0 +1,150 @@
+"""Checkpoints that are whole or absent, and a resume that continues bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from medtl_monai.errors import WeightsError
+from medtl_monai.io.atomic import atomic_write
+from medtl_monai.weights.load import read_state
+
+BEST, LAST, PREVIOUS = "model.pt", "last.pt", "model_previous.pt"
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The network itself, without a DistributedDataParallel wrapper."""
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    """Write a network's flat state dict (tensors only) atomically; the file is reopened before it gets its name."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in bare(network).state_dict().items()}
+    with atomic_write(path, check=read_state) as temporary:
+        torch.save(state, temporary)
+
+
+class ResumeTraining:
+    """Continue from ``last.pt`` at the next epoch, when ``resume`` is set.
+
+    Args:
+        folder: folder of the checkpoints.
+        network, optimizer, lr_scheduler: the objects to restore.
+        resume: do it; without it the handler does nothing.
+
+    Raises:
+        WeightsError: ``resume`` is set and there is no whole ``last.pt``.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
+        resume: bool = False,
+    ) -> None:
+        self.path = Path(folder) / LAST
+        self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
+        self.resume = resume
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a training engine."""
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Restore network, optimiser, schedule, epoch and best metric."""
+        state = read_checkpoint(self.path)
+        bare(self.network).load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+        engine.state.epoch = state["epoch"]
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length
+        engine.state.best = (state["best_metric"], state["best_epoch"])
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read ``last.pt`` without running code from it. Raises WeightsError if it is absent or damaged."""
+    if not path.is_file():
+        raise WeightsError("nothing to resume from", path=path, remedy="leave --resume out to start a new training")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise WeightsError(
+            "checkpoint is damaged",
+            path=path,
+            got=f"{path.stat().st_size} bytes, {type(error).__name__}",
+            remedy="start a new training",
+        ) from error
+    return dict(state)
+
+
+class AtomicCheckpoint:
+    """Keep ``model.pt`` (best validation metric so far, flat state dict) and ``last.pt`` (all that a resume needs).
+
+    The weights that the training started from count as epoch 0 if the validator has run at the start: a training that
+    only makes things worse leaves them in ``model.pt``. A ``model.pt`` that was there before is kept as
+    ``model_previous.pt``. Every file is written beside its name, reopened, and renamed.
+
+    Args:
+        folder: folder of the checkpoints.
+        network, optimizer, lr_scheduler: the objects to save.
+        validator: evaluator whose key metric decides; it runs before this handler.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
+        validator: Engine,
+    ) -> None:
+        self.folder = Path(folder)
+        self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
+        self.validator = validator
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a training engine; the handler that validates has to be attached before."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def start(self, engine: Engine) -> None:
+        """Keep an earlier ``model.pt`` aside, and save the starting weights if the validator has judged them."""
+        if getattr(engine.state, "best", None) is not None:
+            return  # resumed: the best so far is known and in place
+        engine.state.best = (float("-inf"), -1)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / BEST).is_file():
+            with atomic_write(self.folder / PREVIOUS, check=read_state) as temporary:
+                shutil.copyfile(self.folder / BEST, temporary)
+        self._save_if_best(engine)
+
+    def __call__(self, engine: Engine) -> None:
+        """Save at the end of an epoch."""
+        self._save_if_best(engine)
+        metric, epoch = engine.state.best
+        state = {
+            "network": bare(self.network).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lr_scheduler": self.lr_scheduler.state_dict(),
+            "epoch": engine.state.epoch,
+            "best_metric": metric,
+            "best_epoch": epoch,
+        }
+        with atomic_write(self.folder / LAST, check=read_checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _save_if_best(self, engine: Engine) -> None:
+        if getattr(engine.state, "validated_epoch", None) != engine.state.epoch:
+            return
+        metric = float(self.validator.state.metrics[self.validator.state.key_metric_name])
+        if metric > engine.state.best[0]:
+            save_network(self.network, self.folder / BEST)
+            engine.state.best = (metric, engine.state.epoch)

@@ -1,0 +1,36 @@
+"""Stop a training whose loss is no longer a number."""
+
+from __future__ import annotations
+
+import math
+
+from ignite.engine import Engine, Events
+
+from medtl_monai.errors import MedTLError
+
+
+class FiniteLoss:
+    """Raise MedTLError, naming the cases of the batch, as soon as the loss is NaN or infinite.
+
+    The weights of the last epoch stay in ``last.pt``; nothing that is not finite is ever saved.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a training engine."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Check the loss of the iteration that ended."""
+        output = engine.state.output
+        losses = [float(item["loss"]) for item in (output if isinstance(output, list) else [output])]
+        if all(math.isfinite(loss) for loss in losses):
+            return
+        batch = engine.state.batch
+        cases = batch.get("case", ["not named"]) if isinstance(batch, dict) else ["not named"]
+        raise MedTLError(
+            "the training loss is not finite",
+            case=", ".join(map(str, cases)),
+            expected="a finite loss",
+            got=f"{losses[0]} at epoch {engine.state.epoch}, iteration {engine.state.iteration}",
+            remedy="lower --lr, or look at the images of these cases",
+        )

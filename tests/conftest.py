@@ -1,0 +1,40 @@
+"""Shared fixtures: one torch thread per process, and the real data where they exist."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+PROJECT = Path(__file__).resolve().parents[1]
+torch.set_num_threads(1)
+
+
+def _shared(variable: str, name: str) -> Path:
+    return Path(os.environ.get(variable, PROJECT.parent / "shared" / name)).resolve()
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Root of the project."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with the real scans (environment variable MEDTL_DATA)."""
+    folder = _shared("MEDTL_DATA", "data")
+    if not folder.is_dir():
+        pytest.skip("no real data: set MEDTL_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    """Folder with the real pretrained weights (environment variable MEDTL_WEIGHTS)."""
+    folder = _shared("MEDTL_WEIGHTS", "weights")
+    if not folder.is_dir():
+        pytest.skip("no real weights: set MEDTL_WEIGHTS to their folder")
+    return folder
