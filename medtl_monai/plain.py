@@ -18,7 +18,7 @@ from medtl_monai.errors import ConfigError
 MOST_NUMBERS = 1000  # larger arrays are recorded by their hash
 _MOST_LEVELS = 32
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_ROOT = r"(?:file://|(?<![\w:/.@~\\-])(?:[A-Za-z]:[\\/]|\\\\|~?/))"  # /, ~/, C:\, \\server\, file://
+_ROOT = r"(?:file:/{2,3}|(?<![\w/.@~\\-])(?:[A-Za-z]:[\\/]|\\\\|~?/))"  # /, ~/, C:\, \\server\, file://
 _NAME = r"[^\s'\"\\/:;,=\[\](){}<>|]+"
 # A root and one folder at least inside a text: "/" alone is also a division in a config expression.
 FOLDERS = re.compile(rf"{_ROOT}(?:{_NAME}[\\/]+)+")
@@ -110,8 +110,10 @@ def without_folders(text: str, hide: Iterable[str] = ()) -> str:
 
     Inside a text a path ends at a blank, unless it begins with a folder in `hide`. Web addresses stay.
     """
-    for folder in sorted((folder for folder in hide if folder.strip("/\\")), key=len, reverse=True):
-        text = text.replace(folder.rstrip("/\\") + "/", "")
+    for folder in sorted({folder.rstrip("/\\") for folder in hide} - {""}, key=len, reverse=True):
+        here, name = rf"(?<![\w.~-]){re.escape(folder)}", re.split(r"[\\/]", folder)[-1]
+        text = re.sub(rf"{here}[\\/]+(?=[^\s\\/])", "", text)
+        text = re.sub(rf"{here}(?![\w.~-])", lambda _, name=name: name, text)  # type: ignore[misc]
     return FOLDERS.sub("", text)
 
 

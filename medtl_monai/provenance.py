@@ -75,18 +75,15 @@ class RunRecord:
             "command": self._plain(list(sys.orig_argv if command is None else command)),
             "config": stored,
             "config_sha256": sha256_of(stored),
-            "versions": _versions(),
-            "platform": platform.platform(),
-            "cpu_count": os.cpu_count(),
+            **_machine(),
             "threads": self._plain(dict(threads or {})),
-            "git": git_state(Path(__file__).parent),
             "seeds": self._plain(dict(seeds)),
             "weights": [],
             "data": {},
             "findings": [],
             "metrics": {},
         }
-        self._write()
+        write_json(self.path, self._content)
 
     def set_data(self, splits: Mapping[str, Sequence[Mapping[str, str]]], root: str | PathLike[str]) -> None:
         """Record names and file hashes of the cases of each split.
@@ -175,17 +172,19 @@ class RunRecord:
     def _change(self, **parts: Any) -> None:
         if self._content["state"] != "running":
             raise ConfigError("the record has ended and cannot be changed", path=self.path, got=self._content["state"])
-        self._content.update(parts)
-        self._content["wall_s"] = round(time.monotonic() - self._start, 3)
-        self._content["peak_memory_mb"] = peak_memory_mb()
-        self._write()
-
-    def _write(self) -> None:
-        write_json(self.path, self._content)
+        parts |= {"wall_s": round(time.monotonic() - self._start, 3), "peak_memory_mb": peak_memory_mb()}
+        content = {**self._content, **parts}
+        write_json(self.path, content)
+        self._content = content  # only now: what is not on the disk has not happened
 
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _machine() -> dict[str, Any]:
+    git = git_state(Path(__file__).parent)
+    return {"versions": _versions(), "platform": platform.platform(), "cpu_count": os.cpu_count(), "git": git}
 
 
 def _versions() -> dict[str, str | None]:

@@ -82,7 +82,8 @@ def _hash_problems(record: Mapping[str, Any]) -> list[str]:
     except (TypeError, ValueError) as error:
         return [f"not strict JSON: {error}"]
     problems = [] if same else ["config_sha256 is not that of the config"]
-    for place, value in _walk(record):
+    own = {key: value for key, value in record.items() if key not in ("config", "metrics")}
+    for place, value in _walk(own):
         if place.endswith("sha256") and value is not None and not re.fullmatch("[0-9a-f]{64}", str(value)):
             problems.append(f"{place} is no SHA-256: {value!r}")
     return problems
@@ -90,7 +91,7 @@ def _hash_problems(record: Mapping[str, Any]) -> list[str]:
 
 def _row_problems(record: Mapping[str, Any]) -> list[str]:
     problems = [f"versions: {name} is missing" for name in ("python", *PACKAGES) if name not in record["versions"]]
-    rows = [
+    rows: list[tuple[str, Any, tuple[str, ...]]] = [
         (f"weights[{i}]", row, ("name", "file", "sha256", "licence", "report")) for i, row in _rows(record["weights"])
     ]
     rows += [(f"findings[{i}]", row, ("code", "severity", "message")) for i, row in _rows(record["findings"])]

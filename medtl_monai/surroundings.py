@@ -41,7 +41,7 @@ def peak_memory_mb() -> float | None:
     """Largest resident memory of this process so far in MB (2**20 bytes); None where the system does not tell."""
     if sys.platform == "win32":
         return None
-    import resource  # noqa: PLC0415 - absent on Windows
+    import resource  # absent on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # bytes on macOS, KiB elsewhere

@@ -134,9 +134,11 @@ def _as_cases(images: dict[str, Path]) -> list[dict[str, str]]:
 
 def _folder_cases(folder: Path) -> list[dict[str, str]]:
     niftis, dicoms, folders = _sorted_entries(folder)
-    series = [entry for entry in folders if _sorted_entries(entry)[1]] if not dicoms else []
+    series = [entry for entry in folders if _sorted_entries(entry)[1]]
     if niftis and (dicoms or series):
-        raise _mixed(folder, niftis[0], (dicoms or series)[0])
+        raise _mixed(folder, "NIfTI and DICOM", niftis[0], (dicoms or series)[0])
+    if dicoms and series:
+        raise _mixed(folder, "DICOM files and DICOM folders", dicoms[0], series[0])
     if niftis:
         return _as_cases(by_case_name(niftis))
     if dicoms:
@@ -157,15 +159,13 @@ def _series_cases(folder: Path, folders: list[Path], series: list[Path]) -> list
     for entry in series:
         niftis, dicoms, _ = _sorted_entries(entry)
         if niftis:
-            raise _mixed(entry, niftis[0], dicoms[0])
+            raise _mixed(entry, "NIfTI and DICOM", niftis[0], dicoms[0])
     return _as_cases({entry.name: entry for entry in series})
 
 
-def _mixed(folder: Path, nifti: Path, dicom: Path) -> FormatError:
-    got = f"{nifti.name} and {dicom.name}"
-    return FormatError(
-        "NIfTI and DICOM are mixed", path=folder, expected="one of them", got=got, remedy="separate them"
-    )
+def _mixed(folder: Path, kinds: str, one: Path, other: Path) -> FormatError:
+    got, remedy = f"{one.name} and {other.name}", "put them in folders of their own"
+    return FormatError(f"{kinds} are mixed", path=folder, expected="one of them", got=got, remedy=remedy)
 
 
 def _sorted_entries(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:

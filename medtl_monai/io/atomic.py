@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def atomic_write(path: str | PathLike[str], *, check: Callable[[Path], None] | N
     except OSError as error:
         raise _output_error(final, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone after the rename; never hide the first error behind this one
+            temporary.unlink(missing_ok=True)
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:
@@ -90,7 +91,11 @@ def write_bytes(path: str | PathLike[str], data: bytes) -> None:
 
 def write_text(path: str | PathLike[str], text: str) -> None:
     """Write text atomically, UTF-8, line ends as given; raises OutputError as `atomic_write`."""
-    write_bytes(path, text.encode("utf-8"))
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise OutputError("text is not Unicode", path=path, got=error.reason) from error
+    write_bytes(path, data)
 
 
 def write_json(path: str | PathLike[str], obj: object) -> None:
@@ -100,7 +105,7 @@ def write_json(path: str | PathLike[str], obj: object) -> None:
         OutputError: as `atomic_write`; also for NaN, infinity, or a type that JSON does not have (nothing is written).
     """
     try:
-        text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(obj, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise OutputError("not JSON", path=path, expected="finite numbers, text, lists, objects", got=error) from error
     write_text(path, text + "\n")

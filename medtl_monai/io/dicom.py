@@ -35,7 +35,8 @@ def read_dicom_series(
     Args:
         folder: the folder; files that are not DICOM images are ignored with a Finding.
         series_uid: SeriesInstanceUID of the wanted series, where there are several.
-        case_id: name of the case; by default ``series_`` and eight hex digits of the hash of the SeriesInstanceUID.
+        case_id: name of the case; by default ``series_`` and eight hex digits of the hash of the SeriesInstanceUID
+            (of the first file, where that is blank).
 
     Returns:
         Volume with array (columns, rows, slices), affine (4, 4) in RAS+ mm; values after rescale (CT: HU), int16 or
@@ -67,7 +68,7 @@ def read_dicom_file(path: str | PathLike[str], *, case_id: str | None = None) ->
 
 
 def _volume(slices: Sequence[SliceHeader], findings: list[Finding], path: Path, case_id: str | None) -> Volume:
-    case = case_id if case_id is not None else default_case_id(slices[0].series_uid)
+    case = case_id if case_id is not None else default_case_id(slices)
     check_grey_single_frame(slices, case=case, path=path)
     check_geometry_tags(slices, case=case, path=path)
     kept, localizer_findings = drop_localizers(slices, case=case, path=path)

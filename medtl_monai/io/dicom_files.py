@@ -41,6 +41,7 @@ HEADER_TAGS = [
     "RescaleIntercept",
     "ModalityLUTSequence",
 ]
+PIXEL_DATA_TAGS = ["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
 # What a damaged header can make pydicom raise, besides its own InvalidDicomError.
 PARSE_ERRORS = (
     ValueError,
@@ -57,6 +58,11 @@ PARSE_ERRORS = (
     zlib.error,
     BytesLengthException,
 )
+DEFER_BYTES = 1024  # longer values are left in the file
+UNDEFINED_LENGTH = 0xFFFFFFFF  # DICOM PS3.5, section 7.1.1
+STANDARD_ROOT = "1.2.840.10008"  # every identifier of the standard starts so, DICOM PS3.5 section 9
+IMAGE_CLASS = "Image Storage"  # in the name of every SOP class of images, DICOM PS3.6 table A-1
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")  # such a file without the mark is a damaged slice, not a bystander
 MAGIC_OFFSET = 128  # DICOM PS3.10, section 7.1: preamble, then "DICM"
 
 
@@ -90,11 +96,18 @@ class SliceHeader:
     has_lut: bool
 
 
+class _ImpossibleTagError(ValueError):
+    """A tag is absent or impossible; the text holds no value from the file."""
+
+
 def is_dicom(path: Path) -> bool:
-    """Whether the file carries the DICOM mark after its preamble."""
-    with path.open("rb") as stream:
-        stream.seek(MAGIC_OFFSET)
-        return stream.read(4) == b"DICM"
+    """Whether the file carries the DICOM mark after its preamble; FormatError where it cannot be opened."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(MAGIC_OFFSET)
+            return stream.read(4) == b"DICM"
+    except OSError as error:
+        raise FormatError("cannot be read", path=path, got=error.strerror, remedy="check permissions") from error
 
 
 def contains_dicom(folder: Path) -> bool:
@@ -102,9 +115,11 @@ def contains_dicom(folder: Path) -> bool:
     return any(is_dicom(path) for path in sorted(folder.iterdir()) if path.is_file())
 
 
-def default_case_id(series_uid: str) -> str:
-    """A case name from the hash of the series identifier, so that it names no patient."""
-    return f"series_{hashlib.sha256(series_uid.encode()).hexdigest()[:8]}"
+def default_case_id(slices: Sequence[SliceHeader]) -> str:
+    """A case name that names no patient: hash of the series identifier, or of the first file where that is blank."""
+    first = min(slices, key=lambda header: header.path.name)
+    source = first.series_uid.encode() or first.path.read_bytes()
+    return f"series_{hashlib.sha256(source).hexdigest()[:8]}"
 
 
 def scan_folder(folder: Path) -> tuple[list[SliceHeader], list[Finding]]:
@@ -114,16 +129,16 @@ def scan_folder(folder: Path) -> tuple[list[SliceHeader], list[Finding]]:
         FormatError: no DICOM image at all, or headers that cannot be read (all of them are named).
     """
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    dicom = [path for path in files if is_dicom(path)]
+    dicom = [path for path in files if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path)]
     findings = _ignored("dicom.other_files", "not DICOM", [path for path in files if path not in set(dicom)])
     headers, broken = [], []
     for path in dicom:
         try:
             headers.append(read_slice_header(path))
         except FormatError as error:
-            broken.append(f"{path.name} ({error.got})")
+            broken.append(f"{path.name} ({error.problem}, {error.got})")
     if broken:
-        got = "; ".join(broken)
+        got = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
         raise FormatError("DICOM headers cannot be read", path=folder, got=got, remedy="copy or export them again")
     images = [header for header in headers if header.is_image]
     findings += _ignored("dicom.no_image", "DICOM without an image", [h.path for h in headers if not h.is_image])
@@ -152,13 +167,41 @@ def read_slice_header(path: Path) -> SliceHeader:
         FormatError: not DICOM, cut short inside the header, or a tag with an impossible value.
     """
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS))
+        # Large values are skipped, not read; that the pixel data are there and whole shows that nothing is cut off.
+        dataset = pydicom.dcmread(path, defer_size=DEFER_BYTES, specific_tags=HEADER_TAGS + PIXEL_DATA_TAGS)
+        _check_whole(path, dataset)
         return _slice_header(path, dataset)
     except InvalidDicomError as error:
-        raise FormatError("not a DICOM file", path=path, expected="the mark DICM", got="none") from error
+        got = f"none in {path.stat().st_size} bytes"
+        raise FormatError("not a DICOM file", path=path, expected="the mark DICM", got=got) from error
     except PARSE_ERRORS as error:
-        got = f"{type(error).__name__} while parsing"
+        got = f"{type(error).__name__} while parsing" if not isinstance(error, _ImpossibleTagError) else str(error)
         raise FormatError("DICOM header is damaged", path=path, got=got, remedy="copy or export it again") from error
+
+
+def _sop_class(dataset: Any) -> UID:
+    meta = getattr(dataset, "file_meta", None)
+    return UID(str(dataset.get("SOPClassUID") or getattr(meta, "MediaStorageSOPClassUID", "")))
+
+
+def _may_lack_pixels(sop_class: UID) -> bool:
+    """Whether this is a known class without images (reports, directories) or a private one; never a cut-off name."""
+    if sop_class.name != str(sop_class):
+        return IMAGE_CLASS not in sop_class.name
+    return not sop_class.startswith(STANDARD_ROOT) and not STANDARD_ROOT.startswith(sop_class)
+
+
+def _check_whole(path: Path, dataset: Any) -> None:
+    tag = next((tag for tag in PIXEL_DATA_TAGS if tag in dataset), None)
+    if tag is None:
+        if not _may_lack_pixels(_sop_class(dataset)):
+            raise _ImpossibleTagError("an image without pixel data: cut short?")
+        return
+    element = dataset.get_item(tag, keep_deferred=True)  # raw: its value was not read where it is large
+    end = element.value_tell + element.length if element.length != UNDEFINED_LENGTH else 0
+    size = path.stat().st_size
+    if end > size:
+        raise _ImpossibleTagError(f"cut short: {size} bytes where {end} are declared")
 
 
 def _slice_header(path: Path, dataset: Any) -> SliceHeader:
@@ -167,11 +210,11 @@ def _slice_header(path: Path, dataset: Any) -> SliceHeader:
     return SliceHeader(
         path=path,
         series_uid=str(dataset.get("SeriesInstanceUID") or ""),
-        sop_class=UID(str(dataset.get("SOPClassUID") or "")).name or "unknown",
+        sop_class=_sop_class(dataset).name or "unknown",
         transfer_syntax=str(getattr(meta, "TransferSyntaxUID", "")),
         modality=str(dataset.get("Modality") or "").upper(),
         is_localizer="LOCALIZER" in image_type,
-        is_image=dataset.get("Rows") is not None and dataset.get("Columns") is not None,
+        is_image=any(tag in dataset for tag in PIXEL_DATA_TAGS),
         frames=int(dataset.get("NumberOfFrames") or 1),
         samples=int(dataset.get("SamplesPerPixel") or 1),
         photometric=str(dataset.get("PhotometricInterpretation") or "").upper(),
@@ -200,7 +243,7 @@ def _numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...]:
     if not numbers:
         return ()
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise ValueError(f"{keyword} is not {count} finite numbers")
+        raise _ImpossibleTagError(f"{keyword} is not {count} finite numbers")
     return numbers
 
 

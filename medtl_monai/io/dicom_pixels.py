@@ -15,7 +15,7 @@ from pydicom.uid import UID
 
 from medtl_monai.errors import FormatError, IntensityError
 from medtl_monai.findings import Finding
-from medtl_monai.io.dicom_files import PARSE_ERRORS, SliceHeader
+from medtl_monai.io.dicom_files import PARSE_ERRORS, PIXEL_DATA_TAGS, SliceHeader
 
 PIXEL_TAGS = [
     "Rows",
@@ -27,9 +27,7 @@ PIXEL_TAGS = [
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "PixelData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
+    *PIXEL_DATA_TAGS,
 ]
 DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError, InvalidDicomError)
 RAW_CT_MAXIMUM = 1000  # HU above this with none below 0: no air in the picture, so these are not HU
@@ -88,7 +86,7 @@ def _check_decoder(header: SliceHeader, case: str) -> None:
 
 
 def _check_length(dataset: Any, header: SliceHeader, case: str) -> None:
-    if not any(keyword in dataset for keyword in PIXEL_TAGS[-3:]):
+    if not any(keyword in dataset for keyword in PIXEL_DATA_TAGS):
         raise _broken(header, case, "pixel data", "none (is the file whole?)")
     if UID(header.transfer_syntax).is_compressed or "PixelData" not in dataset:
         return

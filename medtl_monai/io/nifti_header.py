@@ -100,7 +100,7 @@ def _shape(raw: Any, path: Path, case: str) -> tuple[int, int, int]:
 def _dtype(raw: Any, path: Path, case: str) -> np.dtype[np.generic]:
     try:
         dtype = np.dtype(raw.get_data_dtype())
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):  # nibabel raises KeyError for codes it does not know
         dtype = np.dtype("V0")
     if dtype.kind in "iuf" and 1 <= dtype.itemsize <= 8:
         return dtype

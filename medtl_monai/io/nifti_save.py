@@ -10,10 +10,24 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
 
 from medtl_monai.errors import OutputError
 from medtl_monai.io.atomic import atomic_write
+from medtl_monai.io.geometry import has_shear
 from medtl_monai.io.nifti import SUFFIXES, is_nifti_name
+
+SCANNER = 1  # NIfTI-1 code NIFTI_XFORM_SCANNER_ANAT
+
+
+def set_affine(image: Any, affine: NDArray[np.float64]) -> None:
+    """Store an affine (4, 4), RAS+ mm, in a nibabel image: sform and qform with the code for scanner coordinates.
+
+    A qform cannot hold a shear; it stays uncoded then, since a second affine that differs would mislead.
+    """
+    image.set_sform(affine, code=SCANNER)
+    image.set_qform(affine, code=0 if has_shear(affine) else SCANNER)
+    image.header.set_xyzt_units("mm")
 
 
 def save_nifti(image: Any, path: str | PathLike[str]) -> None:

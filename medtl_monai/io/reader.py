@@ -15,7 +15,7 @@ from medtl_monai.errors import FormatError, GeometryError
 from medtl_monai.io.dicom import read_dicom_file, read_dicom_series
 from medtl_monai.io.dicom_files import contains_dicom, is_dicom
 from medtl_monai.io.geometry import same_grid, show
-from medtl_monai.io.nifti import Kind, is_nifti_name, read_nifti
+from medtl_monai.io.nifti import Kind, case_name, is_nifti_name, read_nifti
 from medtl_monai.io.nifti_header import AffineChoice
 from medtl_monai.io.volume import Volume
 
@@ -48,7 +48,7 @@ def read_volume(
         return read_dicom_file(place, case_id=case_id)
     raise FormatError(
         "cannot be read as a scan" if kind == "image" else "cannot be read as a label map",
-        case=case_id,
+        case=case_id if case_id is not None or not is_nifti_name(place) else case_name(place),
         path=place,
         expected=SUPPORTED if kind == "image" else "a .nii or .nii.gz file",
         got=_what(place),

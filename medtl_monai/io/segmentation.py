@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtl_monai.errors import OutputError
 from medtl_monai.io.geometry import check_affine
-from medtl_monai.io.nifti_save import save_nifti
-
-SCANNER = 1  # NIfTI-1 xform code NIFTI_XFORM_SCANNER_ANAT
+from medtl_monai.io.nifti_save import save_nifti, set_affine
 
 
 def label_dtype(labels: NDArray[np.generic]) -> np.dtype[np.generic]:
@@ -33,7 +31,7 @@ def label_dtype(labels: NDArray[np.generic]) -> np.dtype[np.generic]:
 
 
 def label_image(labels: ArrayLike, affine: ArrayLike) -> nib.Nifti1Image:
-    """A NIfTI image of a label map: smallest sufficient type, sform and qform of code 1 (scanner), mm.
+    """A NIfTI image of a label map: smallest sufficient type, affine as `set_affine` stores it, mm.
 
     Raises:
         OutputError: not a 3-D label map of uint16 range.
@@ -45,9 +43,7 @@ def label_image(labels: ArrayLike, affine: ArrayLike) -> nib.Nifti1Image:
     check_affine(affine, case=None)
     matrix = np.asarray(affine, dtype=np.float64)
     image = nib.Nifti1Image(array.astype(label_dtype(array)), matrix)
-    image.set_sform(matrix, code=SCANNER)
-    image.set_qform(matrix, code=SCANNER)
-    image.header.set_xyzt_units("mm")
+    set_affine(image, matrix)
     return image
 
 

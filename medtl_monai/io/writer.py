@@ -12,8 +12,7 @@ from monai.data import NibabelWriter
 from monai.data.utils import to_affine_nd
 
 from medtl_monai.errors import OutputError
-from medtl_monai.io.nifti_save import save_nifti
-from medtl_monai.io.segmentation import SCANNER
+from medtl_monai.io.nifti_save import save_nifti, set_affine
 
 _sources: dict[Path, str] = {}  # what this process wrote, and from which input; SaveImage makes a writer per file
 
@@ -53,9 +52,7 @@ class AtomicNiftiWriter(NibabelWriter):
         self._refuse_other_source(path)
         image = self.create_backend_obj(self.data_obj, affine=self.affine, dtype=self.output_dtype, **obj_kwargs)
         affine = np.eye(4) if self.affine is None else to_affine_nd(3, np.asarray(self.affine))
-        image.set_sform(affine, code=SCANNER)
-        image.set_qform(affine, code=SCANNER)
-        image.header.set_xyzt_units("mm")
+        set_affine(image, affine)
         save_nifti(image, path)
         self.data_obj = image
         if self._source is not None:

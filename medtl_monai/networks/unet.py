@@ -12,6 +12,11 @@ from medtl_monai.errors import ConfigError
 from medtl_monai.networks.staged import StagedNetwork
 
 
+def _padding(length: int) -> int:
+    """Voxels to add so that three halvings come out even and the deepest level keeps 2 voxels for instance norm."""
+    return max(16, length + (-length) % 8) - length
+
+
 class ConvNormAct(nn.Sequential):
     """3x3x3 convolution, instance norm, leaky ReLU: ``(B, C, H, W, D) -> (B, C', H/s, W/s, D/s)``."""
 
@@ -50,8 +55,8 @@ class UpLevel(nn.Module):
 class SmallUNet(StagedNetwork):
     """U-Net (Cicek et al. 2016, arXiv:1606.06650) with four resolution levels and instance norm.
 
-    Input ``(B, in_channels, H, W, D)`` of any size; it is padded inside to multiples of 8 (edge values) and the output
-    ``(B, out_channels, H, W, D)`` holds logits on the input's own voxels.
+    Input ``(B, in_channels, H, W, D)`` of any size; it is padded inside to multiples of 8, at least 16, with edge values
+    and the output ``(B, out_channels, H, W, D)`` holds logits on the input's own voxels.
 
     Args:
         in_channels: input channels.
@@ -88,7 +93,7 @@ class SmallUNet(StagedNetwork):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, out_channels, H, W, D)`` for an image ``(B, in_channels, H, W, D)``."""
         height, width, depth = image.shape[2], image.shape[3], image.shape[4]
-        padding = [0, (-depth) % 8, 0, (-width) % 8, 0, (-height) % 8]
+        padding = [0, _padding(depth), 0, _padding(width), 0, _padding(height)]
         x0 = self.stem(F.pad(image, padding, mode="replicate"))
         x1 = self.down1(x0)
         x2 = self.down2(x1)

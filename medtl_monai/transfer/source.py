@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from medtl_monai.weights.load import LoadReport, fill_network, match_state, read
 from medtl_monai.weights.registry import REGISTRY, PretrainedWeights, pretrained
 
 SCRATCH = "scratch"
+logger = logging.getLogger(__name__)
 
 
 def is_file_source(source: str) -> bool:
@@ -55,15 +57,8 @@ def load_source(network: StagedNetwork, source: str) -> LoadReport | None:
     """
     if source == SCRATCH:
         return None
-    if is_file_source(source):
-        return _load_file(network, Path(source))
-    row = pretrained(source)
-    _require_architecture(network, row)
-    path = locate(row)
-    state = rename(read_state(path), row.naming)
-    head = network.stages[network.head]
-    report = match_state(network, state, source=row.name, sha256=row.sha256, new_head=head)
-    fill_network(network, state, report)
+    report = _load_file(network, Path(source)) if is_file_source(source) else _load_row(network, pretrained(source))
+    logger.info("%s", report.table())
     return report
 
 
@@ -80,6 +75,15 @@ def _require_architecture(network: StagedNetwork, row: PretrainedWeights) -> Non
             got=f"--network {network.architecture}",
             remedy=f"leave `--network` out, or choose `--source {SCRATCH}`",
         )
+
+
+def _load_row(network: StagedNetwork, row: PretrainedWeights) -> LoadReport:
+    _require_architecture(network, row)
+    state = rename(read_state(locate(row)), row.naming)
+    head = network.stages[network.head]
+    report = match_state(network, state, source=row.name, sha256=row.sha256, new_head=head)
+    fill_network(network, state, report)
+    return report
 
 
 def _load_file(network: StagedNetwork, path: Path) -> LoadReport:

@@ -18,6 +18,7 @@ from scipy import stats
 
 from medtl_monai.io.atomic import write_text
 from medtl_monai.io.geometry import spacing_of
+from medtl_monai.workflows.batches import batch_cases
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,7 @@ class CaseMetrics:
 
     def __call__(self, engine: Engine) -> None:
         """Score the cases of a batch."""
-        names = engine.state.batch.get("case", [])
-        for index, item in enumerate(engine.state.output):
-            image = item["image"]
-            case = names[index] if index < len(names) else Path(str(image.meta["filename_or_obj"])).name.split(".")[0]
+        for case, item in zip(batch_cases(engine.state.batch), engine.state.output, strict=True):
             prediction, truth = (item[key].argmax(dim=0).cpu().numpy() for key in ("pred", "label"))
             spacing = spacing_of(np.asarray(item["label"].affine, dtype=float))
             self.scores.extend(score_case(case, prediction, truth, spacing, self.label_names))

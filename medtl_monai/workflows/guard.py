@@ -7,6 +7,7 @@ import math
 from ignite.engine import Engine, Events
 
 from medtl_monai.errors import MedTLError
+from medtl_monai.workflows.batches import batch_cases
 
 
 class FiniteLoss:
@@ -25,11 +26,9 @@ class FiniteLoss:
         losses = [float(item["loss"]) for item in (output if isinstance(output, list) else [output])]
         if all(math.isfinite(loss) for loss in losses):
             return
-        batch = engine.state.batch
-        cases = batch.get("case", ["not named"]) if isinstance(batch, dict) else ["not named"]
         raise MedTLError(
             "the training loss is not finite",
-            case=", ".join(map(str, cases)),
+            case=", ".join(batch_cases(engine.state.batch)),
             expected="a finite loss",
             got=f"{losses[0]} at epoch {engine.state.epoch}, iteration {engine.state.iteration}",
             remedy="lower --lr, or look at the images of these cases",

@@ -17,27 +17,31 @@ class ValidateEvery:
     Args:
         validator: evaluator with a key metric.
         interval: epochs between two validations.
+        before_training: judge the starting weights too.
     """
 
-    def __init__(self, validator: Evaluator, interval: int = 1) -> None:
+    def __init__(self, validator: Evaluator, interval: int = 1, before_training: bool = True) -> None:
         if interval < 1:
             raise ConfigError("validation interval", expected="1 or more epochs", got=interval)
         self.validator = validator
         self.interval = interval
+        self.before_training = before_training
 
     def attach(self, engine: Engine) -> None:
         """Register with a training engine."""
-        engine.add_event_handler(Events.STARTED, self)
+        engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def start(self, engine: Engine) -> None:
+        """Judge the starting weights, unless the training is resumed."""
+        if self.before_training and engine.state.epoch == 0:
+            self._validate(engine)
 
     def __call__(self, engine: Engine) -> None:
         """Validate if it is due."""
-        epoch = engine.state.epoch
-        resumed = epoch > 0 and getattr(engine.state, "validated_epoch", None) is None and self._at_start(engine)
-        if not resumed and (epoch % self.interval == 0 or epoch == engine.state.max_epochs):
-            self.validator.run(max(epoch, 1))
-            engine.state.validated_epoch = epoch
+        if engine.state.epoch % self.interval == 0 or engine.state.epoch == engine.state.max_epochs:
+            self._validate(engine)
 
-    @staticmethod
-    def _at_start(engine: Engine) -> bool:
-        return engine.last_event_name == Events.STARTED
+    def _validate(self, engine: Engine) -> None:
+        self.validator.run(max(engine.state.epoch, 1))  # MONAI counts its epochs from 1
+        engine.state.validated_epoch = engine.state.epoch
