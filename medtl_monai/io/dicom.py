@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from medtl_monai.errors import FormatError, GeometryError
 from medtl_monai.findings import Finding
-from medtl_monai.io.dicom_files import SliceHeader, default_case_id, read_slice_header, scan_folder
+from medtl_monai.io.dicom_files import default_case_id, scan_folder
+from medtl_monai.io.dicom_header import SliceHeader, read_slice_header
 from medtl_monai.io.dicom_pixels import check_ct, inversion_finding, read_pixels, rescaled_stack
 from medtl_monai.io.dicom_series import (
     check_geometry_tags,

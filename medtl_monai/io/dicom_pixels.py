@@ -15,7 +15,7 @@ from pydicom.uid import UID
 
 from medtl_monai.errors import FormatError, IntensityError
 from medtl_monai.findings import Finding
-from medtl_monai.io.dicom_files import PARSE_ERRORS, PIXEL_DATA_TAGS, SliceHeader
+from medtl_monai.io.dicom_header import PARSE_ERRORS, PIXEL_DATA_TAGS, SliceHeader
 
 PIXEL_TAGS = [
     "Rows",

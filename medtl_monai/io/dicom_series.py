@@ -10,7 +10,7 @@ import numpy as np
 
 from medtl_monai.errors import DataError, FormatError, GeometryError
 from medtl_monai.findings import Finding
-from medtl_monai.io.dicom_files import SliceHeader
+from medtl_monai.io.dicom_header import SliceHeader
 
 Slices = Sequence[SliceHeader]
 

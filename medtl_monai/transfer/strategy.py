@@ -38,10 +38,11 @@ class TransferStrategy:
     def optimizer(self, network: StagedNetwork, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
         """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over the trainable parameters alone.
 
-        Norm scales, biases and other one-dimensional parameters get no weight decay.
+        The network has to hold the source's weights already: learning rates follow their size, see
+        :func:`medtl_monai.transfer.param_groups.parameter_groups`.
         """
         self.prepare(network)
-        return torch.optim.AdamW(parameter_groups(network, weight_decay=weight_decay), lr=lr)
+        return torch.optim.AdamW(parameter_groups(network, lr=lr, weight_decay=weight_decay), lr=lr)
 
 
 STRATEGIES: dict[str, TransferStrategy] = {

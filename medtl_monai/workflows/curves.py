@@ -60,7 +60,7 @@ class CurveWriter:
         now = time.perf_counter()
         row = {
             "epoch": str(engine.state.epoch),
-            "learning_rate": f"{self.optimizer.param_groups[0]['lr']:.3g}",
+            "learning_rate": f"{_base_rate(self.optimizer):.3g}",
             "train_loss": f"{sum(self._losses) / len(self._losses):.5f}" if self._losses else "",
             "seconds": f"{now - self._clock:.2f}",
         }
@@ -79,6 +79,12 @@ def read_curves(path: str | Path) -> list[dict[str, str]]:
         return []
     with Path(path).open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def _base_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Learning rate of a layer whose scale is 1."""
+    group = optimizer.param_groups[0]
+    return float(group["lr"]) / float(group.get("lr_scale", 1.0))
 
 
 def _as_csv(rows: list[dict[str, str]]) -> str:
