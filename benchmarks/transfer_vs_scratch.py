@@ -110,9 +110,7 @@ def run(purpose: str, arm: str, labelled: int, seed: int, lr: float, split: str)
 
 def best_rate(arm: str, labelled: int) -> float:
     """Learning rate with the best validation Dice of the sweep."""
-    sweep = [
-        row for row in rows() if (row["purpose"], row["arm"], row["labelled"]) == ("tuning", arm, labelled)
-    ]
+    sweep = [row for row in rows() if (row["purpose"], row["arm"], row["labelled"]) == ("tuning", arm, labelled)]
     return float(max(sweep, key=lambda row: row["dice"])["lr"])
 
 
@@ -164,7 +162,11 @@ def summarise() -> None:
         "steps": EPOCHS * CASES_PER_EPOCH // 2,
         "learning_rates": {f"{arm} n={n}": best_rate(arm, n) for arm, levels in LEVELS.items() for n in levels},
         "comparisons": comparisons,
-        "not_run": ["a scratch arm trained to convergence (10 times the steps)", "n = 2 and 8", "whole-volume training"],
+        "not_run": [
+            "a scratch arm trained to convergence (10 times the steps)",
+            "n = 2 and 8",
+            "whole-volume training",
+        ],
     }
     SUMMARY.write_text(json.dumps(summary, indent=1) + "\n")
     for row in comparisons:

@@ -29,9 +29,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bfloat16" if has_bfloat16 is not None and has_bfloat16() else "float32"
 
 
-def forward_in(
-    precision: str, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
+def forward_in(precision: str, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """``network(image)`` computed in a precision, returned as float32.
 
     MONAI's engines know mixed precision on CUDA only; this works on every device that has autocast.

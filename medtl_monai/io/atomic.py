@@ -24,7 +24,7 @@ REMEDIES = {
 
 
 @contextmanager
-def atomic_write(path: str | PathLike[str], *, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def atomic_write(path: str | PathLike[str], *, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
     """Write a file so that its final name only ever shows a whole one, also after a crash or kill.
 
     Yields a name in the same folder, hidden, unique, with the same suffixes; the body of the ``with`` creates the file

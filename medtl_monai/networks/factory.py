@@ -53,9 +53,7 @@ def select_network(
         in_channels, out_channels, dropout, seed: as for :func:`build_network`.
     """
     if isinstance(network, str):
-        return build_network(
-            network, in_channels=in_channels, out_channels=out_channels, dropout=dropout, seed=seed
-        )
+        return build_network(network, in_channels=in_channels, out_channels=out_channels, dropout=dropout, seed=seed)
     if isinstance(network, StagedNetwork) and (network.out_channels, network.dropout) != (out_channels, dropout):
         return build_network(
             network.architecture, in_channels=in_channels, out_channels=out_channels, dropout=dropout, seed=seed

@@ -53,9 +53,7 @@ class HighRes3DNet(StagedNetwork):
             published_head.adn.A = nn.Identity()
         else:
             self.blocks[11] = nn.Conv3d(published_head.conv.in_channels, out_channels, kernel_size=1)
-        self.stages = {
-            stage: tuple(f"blocks.{index}" for index in indices) for stage, indices in _STAGE_BLOCKS.items()
-        }
+        self.stages = {stage: tuple(f"blocks.{index}" for index in indices) for stage, indices in _STAGE_BLOCKS.items()}
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, out_channels, H, W, D)`` for an image ``(B, in_channels, H, W, D)``."""

@@ -55,8 +55,8 @@ class UpLevel(nn.Module):
 class SmallUNet(StagedNetwork):
     """U-Net (Cicek et al. 2016, arXiv:1606.06650) with four resolution levels and instance norm.
 
-    Input ``(B, in_channels, H, W, D)`` of any size; it is padded inside to multiples of 8, at least 16, with edge values
-    and the output ``(B, out_channels, H, W, D)`` holds logits on the input's own voxels.
+    Input ``(B, in_channels, H, W, D)`` of any size; it is padded inside with edge values to multiples of 8, at least
+    16, and the output ``(B, out_channels, H, W, D)`` holds logits on the input's own voxels.
 
     Args:
         in_channels: input channels.

@@ -37,9 +37,7 @@ def network_for_source(source: str, *, default: str) -> str:
     return pretrained(source).architecture
 
 
-def network_for(
-    source: str, *, default: str, out_channels: int, dropout: float = 0.0, seed: int = 0
-) -> StagedNetwork:
+def network_for(source: str, *, default: str, out_channels: int, dropout: float = 0.0, seed: int = 0) -> StagedNetwork:
     """Build, with initial weights, the network that a source needs (see :func:`network_for_source`)."""
     name = network_for_source(source, default=default)
     return build_network(name, out_channels=out_channels, dropout=dropout, seed=seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -68,7 +67,7 @@ def fetch(row: PretrainedWeights) -> Path:
     try:
         with urllib.request.urlopen(row.url, timeout=_TIMEOUT_S) as answer:
             content = answer.read(2 * row.size_bytes)
-    except (urllib.error.URLError, socket.timeout, ConnectionError) as error:
+    except (TimeoutError, urllib.error.URLError, ConnectionError) as error:
         raise _absent(row, f"the download failed ({error})") from error
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target, check=lambda temporary: verify(row, temporary)) as temporary:

@@ -158,7 +158,7 @@ class CaseMetrics:
         """Score the cases of a batch."""
         for case, item in zip(batch_cases(engine.state.batch), engine.state.output, strict=True):
             prediction, truth = (item[key].argmax(dim=0).cpu().numpy() for key in ("pred", "label"))
-            spacing = spacing_of(np.asarray(item["label"].affine, dtype=float))
+            spacing = spacing_of(np.asarray(item["label"].affine, dtype=float)).tolist()
             self.scores.extend(score_case(case, prediction, truth, spacing, self.label_names))
 
     def finish(self, engine: Engine) -> None:

@@ -72,9 +72,7 @@ class RecordRun:
         """Add the metrics and close the record."""
         if self.record is not None:
             best, epoch = getattr(engine.state, "best", (None, None))
-            self.record.set_metrics(
-                {"best_validation": best, "best_epoch": epoch, "epochs": engine.state.epoch}
-            )
+            self.record.set_metrics({"best_validation": best, "best_epoch": epoch, "epochs": engine.state.epoch})
             self.record.finish()
 
     def fail(self, engine: Engine, error: BaseException) -> None:
