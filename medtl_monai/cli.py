@@ -1,0 +1,146 @@
+"""The ``medtl`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtl_monai import __version__
+from medtl_monai.errors import MedTLError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit status is 0 on success, 1 when data have errors, 2 on any refusal."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except MedTLError as error:
+        print(f"medtl: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="medtl", description="Transfer learning for CT and MRI on MONAI.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_datalist(commands)
+    _add_check(commands)
+    _add_weights(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_datalist(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("datalist", help="pair images with labels and split them by patient")
+    command.add_argument("folder", type=Path, help="dataset folder with images/ and labels/")
+    command.add_argument("--output", type=Path, help="JSON file to write (default: FOLDER/datalist.json)")
+    command.add_argument("--validation", type=float, default=0.1, help="share of patients (default 0.1)")
+    command.add_argument("--test", type=float, default=0.2, help="share of patients (default 0.2)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--patient-pattern", help="regular expression whose first group is the patient in a case name")
+    command.add_argument(
+        "--labels", nargs="*", metavar="VALUE=NAME", help="names of the label values, such as 1=anterior 2=posterior"
+    )
+    command.set_defaults(run=_datalist)
+
+
+def _datalist(options: argparse.Namespace) -> int:
+    from medtl_monai.data.datalist import make_datalist
+
+    datalist = make_datalist(
+        options.folder,
+        validation=options.validation,
+        test=options.test,
+        seed=options.seed,
+        patient_pattern=options.patient_pattern,
+        label_names=_label_names(options.labels),
+    )
+    target = options.output or options.folder / "datalist.json"
+    datalist.save(target)
+    print(f"{target}: " + ", ".join(f"{len(cases)} {split}" for split, cases in datalist.splits.items()))
+    return 0
+
+
+def _label_names(words: Sequence[str] | None) -> dict[int, str] | None:
+    from medtl_monai.errors import ConfigError
+
+    if words is None:
+        return None
+    names = {0: "background"}
+    for word in words:
+        value, equals, name = word.partition("=")
+        if not equals or not value.isdigit() or not name:
+            raise ConfigError("label name cannot be read", expected="VALUE=NAME, such as 1=anterior", got=word)
+        names[int(value)] = name
+    return names
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("check", help="check every case of a dataset folder and report all that is wrong")
+    command.add_argument("folder", type=Path, help="dataset folder")
+    command.add_argument("--datalist", type=Path, help="datalist (default: FOLDER/datalist.json)")
+    command.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from medtl_monai.data.checks import check_cases, check_leakage
+    from medtl_monai.data.datalist import Datalist
+
+    datalist = Datalist.load(options.datalist or options.folder / "datalist.json")
+    cases = [
+        {"case": row.case, "image": str(options.folder / row.image), "label": str(options.folder / row.label)}
+        for rows in datalist.splits.values()
+        for row in rows
+    ]
+    findings = check_cases(cases, tuple(datalist.labels)) + check_leakage(datalist, options.folder)
+    for finding in findings:
+        print(f"{finding.severity:<8}{finding.case or '-'}: {finding.message} {finding.remedy}".rstrip())
+    errors = sum(finding.severity == "error" for finding in findings)
+    print(f"{len(cases)} cases, {errors} errors, {len(findings) - errors} other findings")
+    return 1 if errors else 0
+
+
+def _add_weights(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("weights", help="pretrained weights: list, show, fetch, import, verify, where")
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("list", "all rows of the registry"),
+        ("where", "folder where weights files are kept"),
+    ):
+        actions.add_parser(name, help=text)
+    for name, text in (
+        ("show", "all that is known about one row"),
+        ("fetch", "download one row, or find it locally"),
+        ("verify", "check the hash of the local file of one row"),
+    ):
+        actions.add_parser(name, help=text).add_argument("name")
+    actions.add_parser("import", help="copy a file that you have into the folder").add_argument("file", type=Path)
+    command.set_defaults(run=_weights)
+
+
+def _weights(options: argparse.Namespace) -> int:
+    from medtl_monai.weights.commands import ACTIONS
+
+    print(ACTIONS[options.action](options))
+    return 0
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("demo", help="train, evaluate, predict and report on small data")
+    command.add_argument("--data", choices=("phantom", "hippocampus"), default="phantom")
+    command.add_argument("--output", type=Path, default=Path("demo"))
+    command.add_argument("--bundle", type=Path, help="bundle folder (default: the one of this checkout)")
+    command.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from medtl_monai.demo.run import run_demo
+
+    run_demo(options.data, options.output, options.bundle)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
