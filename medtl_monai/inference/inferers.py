@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,15 @@ import torch
 from monai.inferers import Inferer, sliding_window_inference
 from monai.utils import BlendMode
 
-from medtl_monai.inference.precision import forward_in
+from medtl_monai.errors import ConfigError
+from medtl_monai.inference.precision import forward_in, require_precision
+
+Network = Callable[..., torch.Tensor]
+
+
+def _bound(network: Network, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """``network`` with further arguments after the image, as MONAI's engines pass them to an inferer."""
+    return (lambda image: network(image, *args, **kwargs)) if args or kwargs else network
 
 
 class PatchInferer(Inferer):
@@ -18,16 +26,18 @@ class PatchInferer(Inferer):
 
     Args:
         precision: ``"float32"``, ``"bfloat16"`` or ``"auto"``; the output is float32 in any case.
+
+    Raises:
+        ConfigError: an unknown precision.
     """
 
     def __init__(self, precision: str = "float32") -> None:
+        require_precision(precision)
         self.precision = precision
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
-        """Logits ``(B, classes, H, W, D)``."""
-        return forward_in(self.precision, inputs, partial(network, *args, **kwargs) if args or kwargs else network)
+    def __call__(self, inputs: torch.Tensor, network: Network, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logits ``(B, classes, H, W, D)``; further arguments go to the network, after the image."""
+        return forward_in(self.precision, inputs, _bound(network, args, kwargs))
 
 
 class VolumeInferer(Inferer):
@@ -41,6 +51,9 @@ class VolumeInferer(Inferer):
         overlap: overlap of neighbouring windows, 0 to below 1.
         sw_batch_size: windows per forward pass.
         precision: ``"float32"``, ``"bfloat16"`` or ``"auto"``.
+
+    Raises:
+        ConfigError: one of them is out of its range; in a call, a volume with another number of axes than the window.
     """
 
     def __init__(
@@ -50,17 +63,24 @@ class VolumeInferer(Inferer):
         sw_batch_size: int = 1,
         precision: str = "float32",
     ) -> None:
+        require_precision(precision)
+        if not roi_size or min(roi_size) < 1 or not 0.0 <= overlap < 1.0 or sw_batch_size < 1:
+            raise ConfigError(
+                "window out of range",
+                expected="roi_size and sw_batch_size of 1 or more, 0 <= overlap < 1",
+                got=f"roi_size {tuple(roi_size)}, sw_batch_size {sw_batch_size}, overlap {overlap}",
+            )
         self.roi_size = tuple(roi_size)
         self.overlap = float(overlap)
         self.sw_batch_size = int(sw_batch_size)
         self.precision = precision
 
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
-        """Logits ``(B, classes, H, W, D)`` for volumes ``(B, C, H, W, D)``."""
-        forward = partial(forward_in, self.precision, network=network)
+    def __call__(self, inputs: torch.Tensor, network: Network, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logits ``(B, classes, H, W, D)`` for volumes ``(B, C, H, W, D)``; further arguments go to the network."""
+        forward = partial(forward_in, self.precision, network=_bound(network, args, kwargs))
         size = inputs.shape[2:]
+        if len(size) != len(self.roi_size):
+            raise ConfigError("volume does not suit the window", expected=self.roi_size, got=tuple(size))
         if all(length <= window for length, window in zip(size, self.roi_size, strict=True)):
             return forward(inputs)
         window = [min(length, roi) for length, roi in zip(size, self.roi_size, strict=True)]

@@ -12,14 +12,19 @@ from medtl_monai.errors import ConfigError
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
+def require_precision(precision: str) -> None:
+    """Raise ConfigError unless a precision is in :data:`PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ConfigError("unknown precision", expected="one of " + ", ".join(PRECISIONS), got=precision)
+
+
 def resolve_precision(precision: str, device: torch.device) -> str:
     """``"float32"`` or ``"bfloat16"``; ``"auto"`` means bfloat16 where the processor has instructions for it.
 
     Raises:
         ConfigError: a name that is not in :data:`PRECISIONS`.
     """
-    if precision not in PRECISIONS:
-        raise ConfigError("unknown precision", expected="one of " + ", ".join(PRECISIONS), got=precision)
+    require_precision(precision)
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -42,7 +42,7 @@ class HighRes3DNet(StagedNetwork):
         self, in_channels: int = 1, out_channels: int = 2, dropout: float = 0.0, *, source_head: bool = False
     ) -> None:
         super().__init__()
-        self.out_channels, self.dropout = out_channels, dropout
+        self.in_channels, self.out_channels, self.dropout = in_channels, out_channels, dropout
         body = HighResNet(
             spatial_dims=3, in_channels=in_channels, out_channels=out_channels, bias=False, dropout_prob=0.0
         )

@@ -23,6 +23,7 @@ class StagedNetwork(nn.Module):
     Attributes:
         architecture: name under which :func:`medtl_monai.networks.factory.build_network` builds this network.
         stages: stage name -> names of the sub-modules in it; the last stage is the task head.
+        in_channels: number of input channels.
         out_channels: number of output channels (classes, background included).
         dropout: dropout probability in use.
     """
@@ -34,6 +35,7 @@ class StagedNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stages: Mapping[str, tuple[str, ...]] = {}
+        self.in_channels = 0
         self.out_channels = 0
         self.dropout = 0.0
         self._frozen: tuple[str, ...] = ()
@@ -69,8 +71,8 @@ class StagedNetwork(nn.Module):
     def freeze(self, stages: Iterable[str]) -> None:
         """Freeze exactly these stages; all others become trainable again."""
         wanted = set(stages)
-        for stage in wanted:
-            next(iter(self.stage_modules(stage)), None)  # an unknown name is an error before anything changes
+        for stage in sorted(wanted):
+            next(self.stage_modules(stage), None)  # an unknown name is an error before anything changes
         self._frozen = tuple(stage for stage in self.stages if stage in wanted)
         for stage in self.stages:
             for module in self.stage_modules(stage):
@@ -91,10 +93,17 @@ class StagedNetwork(nn.Module):
         return self
 
 
-def set_dropout(network: nn.Module, probability: float) -> None:
-    """Set the probability of every dropout layer. Raises ConfigError outside [0, 1)."""
+def require_dropout(probability: float) -> None:
+    """Raise ConfigError unless a dropout probability is in [0, 1)."""
     if not 0.0 <= probability < 1.0:
         raise ConfigError("dropout probability out of range", expected="0 <= p < 1", got=probability)
+
+
+def set_dropout(network: nn.Module, probability: float) -> None:
+    """Set the probability of every dropout layer. Raises ConfigError outside [0, 1)."""
+    require_dropout(probability)
+    if isinstance(network, StagedNetwork):
+        network.dropout = probability
     for layer in network.modules():
         if isinstance(layer, _DropoutNd):
             layer.p = probability

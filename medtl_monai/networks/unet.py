@@ -78,7 +78,7 @@ class SmallUNet(StagedNetwork):
         if len(channels) != 4:
             raise ConfigError("a SmallUNet has four levels", expected="4 channel numbers", got=list(channels))
         first, second, third, fourth = channels
-        self.out_channels, self.dropout = out_channels, dropout
+        self.in_channels, self.out_channels, self.dropout = in_channels, out_channels, dropout
         self.stem = Level(in_channels, first, 1, dropout)
         self.down1 = Level(first, second, 2, dropout)
         self.down2 = Level(second, third, 2, dropout)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def is_file_source(source: str) -> bool:
     """Whether a source is meant as a file: it has a folder or a weights suffix in its name."""
-    return Path(source).suffix in {".pt", ".pth", ".safetensors"} or len(Path(source).parts) > 1
+    return Path(source).suffix.lower() in {".pt", ".pth", ".safetensors"} or len(Path(source).parts) > 1
 
 
 def network_for_source(source: str, *, default: str) -> str:
@@ -109,5 +109,7 @@ def _recognise(source: str, state: dict[str, torch.Tensor]) -> str:
             path=source,
             expected="a state dict of " + " or ".join(NETWORKS),
             got=", ".join(list(state)[:3]) + ", ...",
+            remedy="a published file goes by its registry name after `medtl weights import FILE`: "
+            + ", ".join(REGISTRY),
         )
     return best

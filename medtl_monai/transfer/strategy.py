@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ class TransferStrategy:
     """
 
     name: str
-    trainable: str
+    trainable: Literal["all", "head"]
     summary: str
 
     def frozen_stages(self, network: StagedNetwork) -> tuple[str, ...]:

@@ -43,5 +43,23 @@ RENAMERS: dict[str, Callable[[str], str]] = {"fepegar_highresnet": fepegar_highr
 
 
 def rename(state: Mapping[str, torch.Tensor], naming: str) -> dict[str, torch.Tensor]:
-    """``state`` with every tensor renamed by the rule ``naming``, in the same order."""
-    return {RENAMERS[naming](name): tensor for name, tensor in state.items()}
+    """``state`` with every tensor renamed by the rule ``naming``, in the same order.
+
+    Raises:
+        WeightsError: names that the rule does not know, all of them at once.
+    """
+    renamed: dict[str, torch.Tensor] = {}
+    unknown: list[str] = []
+    for name, tensor in state.items():
+        try:
+            renamed[RENAMERS[naming](name)] = tensor
+        except WeightsError:
+            unknown.append(name)
+    if unknown:
+        raise WeightsError(
+            "unknown tensor names",
+            expected=f"names of {naming}",
+            got=f"{len(unknown)} others among {len(state)} ({', '.join(unknown[:3])}{', ...' if unknown[3:] else ''})",
+            remedy="fetch the published file again",
+        )
+    return renamed

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 
-from medtl_monai.errors import WeightsError
+from medtl_monai.errors import OutputError, WeightsError
 from medtl_monai.io.atomic import atomic_write
 from medtl_monai.weights.load import sha256_of
 from medtl_monai.weights.registry import REGISTRY, PretrainedWeights
@@ -51,6 +52,7 @@ def locate(row: PretrainedWeights) -> Path:
     Raises:
         WeightsError: the local file is damaged, or there is none and it cannot be downloaded; the message says where
             to get it and where to put it.
+        OutputError: there is none and the folder cannot be written to.
     """
     path = find_local(row)
     if path is None:
@@ -60,19 +62,23 @@ def locate(row: PretrainedWeights) -> Path:
 
 
 def fetch(row: PretrainedWeights) -> Path:
-    """Download a row into :func:`weights_folder`. The file appears there whole and verified, or not at all."""
-    target = weights_folder() / row.file_name
+    """Download a row into :func:`weights_folder`. The file appears there whole and verified, or not at all.
+
+    Raises:
+        WeightsError: offline, or the address answers with something else than the published file.
+        OutputError: the folder cannot be written to.
+    """
     if os.environ.get("MEDTL_OFFLINE"):
         raise _absent(row, "MEDTL_OFFLINE is set")
     try:
         with urllib.request.urlopen(row.url, timeout=_TIMEOUT_S) as answer:
             content = answer.read(2 * row.size_bytes)
-    except (TimeoutError, urllib.error.URLError, ConnectionError) as error:
-        raise _absent(row, f"the download failed ({error})") from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(target, check=lambda temporary: verify(row, temporary)) as temporary:
-        temporary.write_bytes(content)
-    return target
+    except (OSError, http.client.HTTPException) as error:  # OSError: no route, refused, time-out, TLS, HTTP status
+        raise _absent(row, f"the download failed ({type(error).__name__}: {error})") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != row.sha256:
+        raise _absent(row, f"{row.url} answered with {len(content):,} bytes of something else (sha256 {found[:16]}...)")
+    return _store(row, content)
 
 
 def import_file(path: str | Path) -> tuple[PretrainedWeights, Path]:
@@ -80,11 +86,13 @@ def import_file(path: str | Path) -> tuple[PretrainedWeights, Path]:
 
     Raises:
         WeightsError: the file is absent or its hash belongs to no registry row.
+        OutputError: the folder cannot be written to.
     """
     source = Path(path)
     if not source.is_file():
         raise WeightsError("weights file not found", path=source, remedy="check the path")
-    found = sha256_of(source)
+    content = source.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
     row = next((row for row in REGISTRY.values() if row.sha256 == found), None)
     if row is None:
         raise WeightsError(
@@ -94,11 +102,23 @@ def import_file(path: str | Path) -> tuple[PretrainedWeights, Path]:
             got=f"sha256 {found[:16]}...",
             remedy="to train from a file of your own, name it directly: `--source FILE`",
         )
+    return row, _store(row, content)
+
+
+def _store(row: PretrainedWeights, content: bytes) -> Path:
     target = weights_folder() / row.file_name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "cannot make the weights folder",
+            path=target.parent,
+            got=error.strerror,
+            remedy="set MEDTL_WEIGHTS to a folder that you may write to",
+        ) from error
     with atomic_write(target, check=lambda temporary: verify(row, temporary)) as temporary:
-        temporary.write_bytes(source.read_bytes())
-    return row, target
+        temporary.write_bytes(content)
+    return target
 
 
 def _absent(row: PretrainedWeights, reason: str) -> WeightsError:

@@ -45,7 +45,8 @@ class PretrainedWeights:
         citation: paper to cite.
         input: what the network was trained on.
         training_data: which data.
-        tensors, parameters: number of tensors in the file, and of values that are parameters (not statistics).
+        tensors, parameters: number of tensors in the file, and of values in it that are parameters (no running
+            statistics, no counters).
         source_classes: number of output classes of the published head.
     """
 
@@ -94,7 +95,7 @@ REGISTRY: dict[str, PretrainedWeights] = {
             ),
             training_data="543 T1-weighted brain MR images (ADNI) with GIF parcellations of 160 structures",
             tensors=126,
-            parameters=819_728,
+            parameters=821_904,
             source_classes=160,
         ),
     )

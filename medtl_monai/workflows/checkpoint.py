@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import Evaluator
 from torch import nn
 
-from medtl_monai.errors import WeightsError
+from medtl_monai.errors import ConfigError, MedTLError, WeightsError
 from medtl_monai.io.atomic import atomic_write
 from medtl_monai.weights.load import read_state
+from medtl_monai.workflows.ranks import is_main_process
+from medtl_monai.workflows.switch import switch
+from medtl_monai.workflows.validation import has_cases
 
 BEST, LAST, PREVIOUS = "model.pt", "last.pt", "model_previous.pt"
+_CONTENT = ("network", "optimizer", "lr_scheduler", "epoch", "best_metric", "best_epoch")
 
 
 def bare(network: nn.Module) -> nn.Module:
@@ -26,7 +35,14 @@ def save_network(network: nn.Module, path: Path) -> None:
     """Write a network's flat state dict (tensors only) atomically; the file is reopened before it gets its name."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in bare(network).state_dict().items()}
     with atomic_write(path, check=read_state) as temporary:
-        torch.save(state, temporary)
+        _save(state, temporary)
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    # torch.save to a path reports a full disk as a RuntimeError without errno, and stores the file's name inside.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 class ResumeTraining:
@@ -39,6 +55,7 @@ class ResumeTraining:
 
     Raises:
         WeightsError: ``resume`` is set and there is no whole ``last.pt``.
+        ConfigError: ``last.pt`` is of a training with other epochs, learning rates or trainable layers.
     """
 
     def __init__(
@@ -51,7 +68,7 @@ class ResumeTraining:
     ) -> None:
         self.path = Path(folder) / LAST
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
-        self.resume = resume
+        self.resume = switch("resume", resume)
 
     def attach(self, engine: Engine) -> None:
         """Register with a training engine."""
@@ -61,6 +78,7 @@ class ResumeTraining:
     def __call__(self, engine: Engine) -> None:
         """Restore network, optimiser, schedule, epoch and best metric."""
         state = read_checkpoint(self.path)
+        self._require_same_plan(state["lr_scheduler"])
         bare(self.network).load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
@@ -68,34 +86,62 @@ class ResumeTraining:
         engine.state.iteration = state["epoch"] * engine.state.epoch_length
         engine.state.best = (state["best_metric"], state["best_epoch"])
 
+    def _require_same_plan(self, saved: Mapping[str, Any]) -> None:
+        """Refuse settings that the checkpoint's own learning rates would silently replace."""
+        planned = self.lr_scheduler.state_dict()
+        got = []
+        if saved.get("total_iters") != planned.get("total_iters"):
+            got.append(f"{saved.get('total_iters')} epochs there, {planned.get('total_iters')} now")
+        rates, wanted = (np.asarray(plan.get("base_lrs", [])) for plan in (saved, planned))
+        if rates.shape != wanted.shape:
+            got.append("other trainable layers")
+        elif not np.allclose(rates, wanted, rtol=1e-6, atol=0):
+            got.append("other learning rates")
+        if got:
+            raise ConfigError(
+                "the checkpoint is of another training",
+                path=self.path,
+                expected="the same epochs, learning rate, network, source and strategy",
+                got=", ".join(got),
+                remedy="resume with the settings it was started with; to go on from its weights with new ones, start "
+                "a new training with --source FILE",
+            )
+
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read ``last.pt`` without running code from it. Raises WeightsError if it is absent or damaged."""
     if not path.is_file():
         raise WeightsError("nothing to resume from", path=path, remedy="leave --resume out to start a new training")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
+        absent = [key for key in _CONTENT if key not in state]
+        if absent:
+            raise ValueError(f"without {', '.join(absent)}")
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, OSError) as error:
         raise WeightsError(
             "checkpoint is damaged",
             path=path,
             got=f"{path.stat().st_size} bytes, {type(error).__name__}",
             remedy="start a new training",
         ) from error
-    return dict(state)
+    return state
 
 
 class AtomicCheckpoint:
     """Keep ``model.pt`` (best validation metric so far, flat state dict) and ``last.pt`` (all that a resume needs).
 
     The weights that the training started from count as epoch 0 if the validator has run at the start: a training that
-    only makes things worse leaves them in ``model.pt``. A ``model.pt`` that was there before is kept as
-    ``model_previous.pt``. Every file is written beside its name, reopened, and renamed.
+    only makes things worse leaves them in ``model.pt``. Without validation cases ``model.pt`` holds the last weights. A
+    ``model.pt`` that was there before is kept as ``model_previous.pt``. Every file is written beside its name,
+    reopened, and renamed.
 
     Args:
         folder: folder of the checkpoints.
         network, optimizer, lr_scheduler: the objects to save.
         validator: evaluator whose key metric decides; it runs before this handler.
+
+    Raises:
+        OutputError: a file cannot be written; the one that was there stays.
     """
 
     def __init__(
@@ -104,14 +150,16 @@ class AtomicCheckpoint:
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
-        validator: Engine,
+        validator: Evaluator,
     ) -> None:
         self.folder = Path(folder)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.validator = validator
 
     def attach(self, engine: Engine) -> None:
-        """Register with a training engine; the handler that validates has to be attached before."""
+        """Register with a training engine, in the process that writes; the validating handler is attached before."""
+        if not is_main_process():
+            return
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
@@ -127,8 +175,12 @@ class AtomicCheckpoint:
         self._save_if_best(engine)
 
     def __call__(self, engine: Engine) -> None:
-        """Save at the end of an epoch."""
-        self._save_if_best(engine)
+        """Save at the end of an epoch. Raises MedTLError if the weights are no longer finite; nothing is saved then."""
+        self._require_finite(engine.state.epoch)
+        if has_cases(self.validator):
+            self._save_if_best(engine)
+        else:
+            save_network(self.network, self.folder / BEST)
         metric, epoch = engine.state.best
         state = {
             "network": bare(self.network).state_dict(),
@@ -139,7 +191,18 @@ class AtomicCheckpoint:
             "best_epoch": epoch,
         }
         with atomic_write(self.folder / LAST, check=read_checkpoint) as temporary:
-            torch.save(state, temporary)
+            _save(state, temporary)
+
+    def _require_finite(self, epoch: int) -> None:
+        state = bare(self.network).state_dict()
+        bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
+        if bad:
+            raise MedTLError(
+                "the training has diverged",
+                expected="finite weights",
+                got=f"NaN or infinite values in {len(bad)} of {len(state)} tensors after epoch {epoch}",
+                remedy="lower --learning_rate",
+            )
 
     def _save_if_best(self, engine: Engine) -> None:
         if getattr(engine.state, "validated_epoch", None) != engine.state.epoch:

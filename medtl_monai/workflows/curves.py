@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from medtl_monai.io.atomic import write_text
+from medtl_monai.workflows.ranks import is_main_process
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ class CurveWriter:
         self._clock = time.perf_counter()
 
     def attach(self, engine: Engine) -> None:
-        """Register with a training engine; the handler that validates has to be attached before."""
+        """Register with a training engine, in the process that writes; the validating handler is attached before."""
+        if not is_main_process():
+            return
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)

@@ -31,5 +31,5 @@ class FiniteLoss:
             case=", ".join(batch_cases(engine.state.batch)),
             expected="a finite loss",
             got=f"{losses[0]} at epoch {engine.state.epoch}, iteration {engine.state.iteration}",
-            remedy="lower --lr, or look at the images of these cases",
+            remedy="lower --learning_rate, or look at the images of these cases",
         )

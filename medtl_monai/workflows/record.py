@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +12,15 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from medtl_monai.errors import OutputError
 from medtl_monai.provenance import RunRecord
 from medtl_monai.transfer.source import SCRATCH, licence_of
 from medtl_monai.weights.load import LoadReport
 from medtl_monai.workflows.batches import NAMELESS
+from medtl_monai.workflows.ranks import is_main_process
 from medtl_monai.workflows.run_config import config_of_command
+
+logger = logging.getLogger(__name__)
 
 
 class RecordRun:
@@ -46,7 +52,9 @@ class RecordRun:
         self.record: RunRecord | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Register with a training engine."""
+        """Register with a training engine, in the process that writes."""
+        if not is_main_process():
+            return
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.COMPLETED, self.finish)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
@@ -71,14 +79,19 @@ class RecordRun:
     def finish(self, engine: Engine) -> None:
         """Add the metrics and close the record."""
         if self.record is not None:
-            best, epoch = getattr(engine.state, "best", (None, None))
-            self.record.set_metrics({"best_validation": best, "best_epoch": epoch, "epochs": engine.state.epoch})
+            best, epoch = getattr(engine.state, "best", (-math.inf, -1))
+            judged = {"best_validation": best, "best_epoch": epoch} if math.isfinite(best) else {}
+            self.record.set_metrics({**judged, "epochs": engine.state.epoch})
             self.record.finish()
 
     def fail(self, engine: Engine, error: BaseException) -> None:
         """Close the record with the error, and let the error go on."""
-        if self.record is not None:
-            self.record.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed", error)
+        record, self.record = self.record, None  # ignite reports one error for the epoch and again for the run
+        if record is not None:
+            try:
+                record.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed", error)
+            except OutputError as second:  # the run's own error matters more
+                logger.error("the end of the run could not be recorded: %s", second)
         raise error
 
 

@@ -22,6 +22,8 @@ def config_of_command(argv: Sequence[str]) -> dict[str, Any] | None:
     if len(argv) < 2 or Path(argv[0]).parts[-3:-1] != ("monai", "bundle") or argv[1] != "run":
         return None
     options = _options(argv[2:])
+    if "args_file" in options:
+        options = {**ConfigParser.load_config_file(options["args_file"]), **options}
     files = options.pop("config_file", None)
     if files is None:
         return None

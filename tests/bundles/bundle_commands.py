@@ -1,0 +1,73 @@
+"""MONAI's bundle commands as processes of their own, without the seconds that each new interpreter needs to import torch.
+
+A clean server process imports the libraries once and forks; the child sets ``sys.argv`` and runs the module
+``monai.bundle`` as ``python -m monai.bundle`` does. ``test_commands.py`` runs the same through new interpreters.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+PRELOADED = ["torch", "monai.bundle.scripts", "monai.engines", "monai.handlers", "nibabel", "pydicom", "fire"]
+TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Exit code and everything that a command printed."""
+
+    code: int
+    output: str
+
+
+def words(verb: str, options: Mapping[str, object]) -> list[str]:
+    """A verb and its options as command-line words."""
+    return [verb, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+
+
+def in_fork(arguments: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]) -> Finished:
+    """Run ``python -m monai.bundle ARGUMENTS`` in a folder, forked from the preloaded server."""
+    context = multiprocessing.get_context(METHOD)
+    if METHOD == "forkserver":
+        context.set_forkserver_preload(PRELOADED)  # type: ignore[attr-defined]
+    log = log / f"{uuid.uuid4().hex}.log"
+    process = context.Process(target=_child, args=(list(arguments), str(folder), str(log), dict(environment)))
+    process.start()
+    process.join(TIMEOUT_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return Finished(process.exitcode or 0, log.read_text(errors="replace"))
+
+
+def in_new_interpreter(arguments: Sequence[str], folder: Path, module: Sequence[str] = ("monai.bundle",)) -> Finished:
+    """Run ``python -m MODULE ARGUMENTS`` in a folder."""
+    command = [sys.executable, "-m", *module, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False
+    )
+    return Finished(done.returncode, done.stdout + done.stderr)
+
+
+def _child(arguments: list[str], folder: str, log: str, environment: dict[str, str]) -> None:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["monai.bundle", *arguments]
+    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
