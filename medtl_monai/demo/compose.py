@@ -59,7 +59,7 @@ def compose_report(plan: DemoPlan, outcome: DemoOutcome, test_image: Path, test_
     sections = [
         Section(
             "Did transfer help?",
-            [outcome.sentence()],
+            ["Each line is one test case; the dashed lines are the means."],
             [
                 Figure(dice_dot_figure(pairs), "Paired dots: Dice of each test case with transfer and from scratch."),
                 case_table(outcome),

@@ -37,12 +37,14 @@ class DemoPlan:
         output: output folder of the demo.
         data: cohorts.
         training: settings of the two arms.
+        source_training: settings of the source model's training, where the data have a source cohort.
     """
 
     bundle: Path
     output: Path
     data: DemoData
     training: TrainingPlan
+    source_training: TrainingPlan = SOURCE_PLAN
 
     def run_folder(self, name: str) -> Path:
         """Folder of a training's outputs."""
@@ -58,7 +60,7 @@ class DemoPlan:
         if self.data.source_cohort is None:
             return []
         folder = self.data.source_cohort
-        return [self._training("source", "source model", folder, folder / "datalist.json", "scratch", SOURCE_PLAN)]
+        return [self._training("source", "source model", folder, folder / "datalist.json", "scratch", self.source_training)]
 
     def train_arms(self) -> list[BundleRun]:
         """The same training from the source and from scratch."""

@@ -36,7 +36,6 @@ def run_demo(data: str, output: Path, bundle: Path | None = None) -> Path:
         OutputError: ``output`` is a folder that no demo made.
     """
     console = Console()
-    start = time.perf_counter()
     bundle = _find_bundle(bundle)
     _make_room(output)
     if data == "phantom":
@@ -46,6 +45,12 @@ def run_demo(data: str, output: Path, bundle: Path | None = None) -> Path:
         plan = DemoPlan(bundle, output, cohort, HIPPOCAMPUS_PLAN)
     else:
         raise ConfigError("unknown demo data", expected="phantom or hippocampus", got=data)
+    return run_plan(plan, console)
+
+
+def run_plan(plan: DemoPlan, console: Console) -> Path:
+    """Run the commands of a plan, write ``report.html`` into its output folder and print the closing table."""
+    start = time.perf_counter()
     console.print(f"[bold]Transfer learning demo[/bold]: {plan.data.description}")
     watch = Watch(console)
     for runs in (plan.train_source(), plan.train_arms(), plan.evaluate_arms()):
@@ -54,11 +59,12 @@ def run_demo(data: str, output: Path, bundle: Path | None = None) -> Path:
     case = outcome.median_case()
     image, label = (plan.data.target / kind / f"{case}.nii.gz" for kind in ("images", "labels"))
     watch.run(plan.predict(image))
-    report = output / "report.html"
-    write_text(report, compose_report(plan, outcome, image, label, time.perf_counter() - start))
+    seconds = time.perf_counter() - start
+    report = plan.output / "report.html"
+    write_text(report, compose_report(plan, outcome, image, label, seconds))
     console.print(closing_table(outcome))
     console.print(outcome.sentence())
-    console.print(f"Report: {report}   (finished in {time.perf_counter() - start:.0f} s)")
+    console.print(f"Report: {report}   (finished in {seconds:.0f} s)")
     return report
 
 

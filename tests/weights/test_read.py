@@ -99,6 +99,7 @@ def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
     assert same(read_state(written(tmp_path / "a.pt", state)), state)
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse")
 @pytest.mark.parametrize(
     ("content", "entry"),
     [
@@ -178,6 +179,7 @@ class Payload:
         return Path.touch, (self.marker,)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("kind", ["zip", "legacy", "bare pickle", "beside tensors"])
 def test_code_is_refused_and_not_run(tmp_path: Path, kind: str) -> None:
     marker = tmp_path / "marker"

@@ -1,0 +1,199 @@
+"""Checkpoints under kill -9, on a full disk, after a worsening training, and with other settings on resume."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from toy import Toy, same, stop_after, train_for_ever
+from torch import nn
+
+from medtl_monai.errors import ConfigError, MedTLError, OutputError, WeightsError
+from medtl_monai.weights.load import read_state
+from medtl_monai.workflows.checkpoint import AtomicCheckpoint, ResumeTraining, read_checkpoint, save_network
+from medtl_monai.workflows.validation import ValidateEvery
+
+FINAL_NAMES = {"model.pt": read_state, "model_previous.pt": read_state, "last.pt": read_checkpoint}
+
+
+class Scored(Toy):
+    """A toy training whose validation gives the scores of a list, one after another."""
+
+    def __init__(self, scores: list[float], **settings: object) -> None:
+        super().__init__(epochs=len(scores) - 1, **settings)  # type: ignore[arg-type]
+        script = iter(scores)
+        self.evaluator.state.key_metric_name = "score"
+
+        def run(epoch: int) -> None:
+            self.evaluator.state.metrics = {"score": next(script)}
+
+        self.evaluator.run = run  # type: ignore[method-assign]
+        self.kept: list[dict[str, torch.Tensor]] = []
+
+    def snapshot(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+
+
+def train_scored(folder: Path, scores: list[float]) -> tuple[Scored, list[dict[str, torch.Tensor]]]:
+    from ignite.engine import Events
+
+    toy = Scored(scores)
+    states = [toy.snapshot()]
+    toy.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: states.append(toy.snapshot()))
+    toy.complete(folder).run()
+    return toy, states
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [([0.1, 0.5, 0.3], 1), ([0.9, 0.2, 0.1], 0), ([0.1, 0.2, 0.3], 2), ([0.4, 0.4, 0.4], 0), ([0.2, float("nan")], 0)],
+)
+def test_model_holds_the_best_epoch_the_start_included(tmp_path: Path, scores: list[float], best: int) -> None:
+    toy, states = train_scored(tmp_path, scores)
+    assert same(read_state(tmp_path / "model.pt"), states[best])
+    assert toy.trainer.state.best == (scores[best], best)
+    last = read_checkpoint(tmp_path / "last.pt")
+    assert same(last["network"], states[-1])
+    assert (last["epoch"], last["best_epoch"], last["best_metric"]) == (len(scores) - 1, best, scores[best])
+
+
+def test_an_earlier_model_is_kept_aside(tmp_path: Path) -> None:
+    save_network(nn.Linear(2, 2), tmp_path / "model.pt")
+    before = (tmp_path / "model.pt").read_bytes()
+    train_scored(tmp_path, [0.1, 0.2])
+    assert (tmp_path / "model_previous.pt").read_bytes() == before
+    assert (tmp_path / "model.pt").read_bytes() != before
+
+
+def test_a_resume_does_not_move_the_model_aside(tmp_path: Path) -> None:
+    stopped = Toy().complete(tmp_path)
+    stop_after(stopped, 2)
+    stopped.run()
+    Toy().complete(tmp_path, resume=True).run()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "last.pt", "model.pt"]
+
+
+def test_without_validation_cases_the_last_weights_are_the_model(tmp_path: Path) -> None:
+    weights = Toy(validation=0).complete(tmp_path).run()
+    assert same(read_state(tmp_path / "model.pt"), weights)
+
+
+def test_the_model_is_flat_tensors_only_and_repeatable_bytes(tmp_path: Path) -> None:
+    network = nn.parallel.DataParallel(nn.Linear(2, 2)).module
+    save_network(network, tmp_path / "a.pt")
+    save_network(network, tmp_path / "b.pt")
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert {name: type(value) for name, value in content.items()} == {"weight": torch.Tensor, "bias": torch.Tensor}
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_twenty_kills_leave_only_whole_files(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["toy", "monai.engines"])
+    rng = random.Random(0)
+    names: set[str] = set()
+    for _ in range(20):
+        process = context.Process(target=train_for_ever, args=(str(tmp_path), 4096))
+        last = tmp_path / "last.pt"
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        process.start()
+        while not last.exists() or last.stat().st_mtime_ns == before:
+            assert process.is_alive()
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        for name, read in FINAL_NAMES.items():
+            if (tmp_path / name).exists():
+                names.add(name)
+                read(tmp_path / name)
+    assert names == set(FINAL_NAMES)
+    toy = Toy(epochs=10**6, width=4096).complete(tmp_path, resume=True)
+    start = read_checkpoint(tmp_path / "last.pt")["epoch"]
+    stop_after(toy, start + 1)
+    toy.run()
+    assert toy.trainer.state.epoch == start + 1
+
+
+def test_a_full_disk_stops_the_training_and_spares_the_earlier_model(small_disk: Path) -> None:
+    save_network(nn.Linear(2, 2), small_disk / "model.pt")
+    before = (small_disk / "model.pt").read_bytes()
+    with pytest.raises(OutputError, match="ENOSPC") as caught:
+        Toy(width=8192).complete(small_disk).run()
+    assert "free space" in str(caught.value)
+    assert (small_disk / "model.pt").read_bytes() == before
+    assert sorted(path.name for path in small_disk.iterdir()) == ["curves.csv", "model.pt", "model_previous.pt"]
+
+
+def test_diverged_weights_are_not_saved(tmp_path: Path) -> None:
+    toy = Toy().attach()
+    checkpoint = AtomicCheckpoint(str(tmp_path), *toy.parts(), toy.evaluator)
+    toy.attach(ValidateEvery(toy.evaluator), checkpoint)
+    with torch.no_grad():
+        toy.network[3].weight[0, 0] = float("inf")
+    toy.trainer.state.epoch, toy.trainer.state.best = 3, (0.5, 1)
+    with pytest.raises(MedTLError, match=r"1 of 9 tensors after epoch 3.*--learning_rate"):
+        checkpoint(toy.trainer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="nothing to resume from"):
+        Toy().complete(tmp_path, resume=True).run()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "other content", "not a mapping"])
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    toy = Toy(epochs=1).complete(tmp_path)
+    toy.run()
+    path = tmp_path / "last.pt"
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-200])
+    elif damage == "pickle":
+        torch.save({"network": Path("code that would run")}, path)
+    elif damage == "other content":
+        save_network(toy.network, path)
+    elif damage == "not a mapping":
+        torch.save(torch.zeros(3), path)
+    else:
+        path.write_bytes(b"" if damage == "empty" else b"hello")
+    with pytest.raises(WeightsError, match=r"checkpoint is damaged.*last\.pt"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"epochs": 8}, "4 epochs there, 8 now"), ({"lr": 0.02}, "other learning rates")],
+)
+def test_resume_with_other_settings_is_refused(tmp_path: Path, settings: dict, words: str) -> None:
+    stopped = Toy().complete(tmp_path)
+    stop_after(stopped, 2)
+    stopped.run()
+    with pytest.raises(ConfigError, match=words):
+        Toy(**settings).complete(tmp_path, resume=True).run()
+
+
+def test_resume_with_other_trainable_layers_is_refused(tmp_path: Path) -> None:
+    Toy().complete(tmp_path).run()
+    toy = Toy()
+    groups = [{"params": [parameter]} for parameter in toy.network.parameters()]
+    optimizer = torch.optim.Adam(groups, 0.01)
+    schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=4, power=0.9)
+    with pytest.raises(ConfigError, match="other trainable layers"):
+        toy.attach(ResumeTraining(str(tmp_path), toy.network, optimizer, schedule, resume=True)).run()
+
+
+def test_resume_off_is_off_whatever_way_it_is_written(tmp_path: Path) -> None:
+    Toy().complete(tmp_path).run()
+    toy = Toy()
+    toy.attach(ResumeTraining(str(tmp_path), *toy.parts(), resume="false")).run()  # type: ignore[arg-type]
+    assert toy.trainer.state.epoch == 4
+    with pytest.raises(ConfigError, match="resume"):
+        ResumeTraining(str(tmp_path), *toy.parts(), resume="nein")  # type: ignore[arg-type]
