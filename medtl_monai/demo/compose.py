@@ -135,11 +135,11 @@ def weights_table(record: dict) -> Table:
             ("tensors of the new head, at their initial values", "reinitialised"),
             ("missing", "missing"),
             ("unexpected", "unexpected"),
-            ("of another shape", "mismatched"),
+            ("of another shape or type", "mismatched"),
             ("tensors of the source's head, left out", "dropped"),
         )
     ]
-    rows.append(["share of parameters loaded", f"{report['parameter_share']:.1%}"])
+    rows.append(["share of parameters loaded", f"{report['parameter_share']:.2%}"])
     return Table(["", "number"], rows, caption=f"{report['source']} (sha256 {report['sha256'][:16]}...)")
 
 

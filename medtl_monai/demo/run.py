@@ -80,7 +80,11 @@ class Watch:
             return
         start = time.perf_counter()
         columns = (TextColumn("  {task.description:<28}"), BarColumn(), TextColumn("{task.fields[note]:<11}"))
-        with Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True) as progress:
+        if not self.console.is_terminal:
+            self.console.print("  running " + ", ".join(run.name for run in runs))
+        with Progress(
+            *columns, TimeElapsedColumn(), console=self.console, transient=True, disable=not self.console.is_terminal
+        ) as progress:
             bars: dict[str, TaskID] = {run.name: progress.add_task(run.name, total=1.0, note="") for run in runs}
 
             def show(run: BundleRun, share: float, note: str) -> None:

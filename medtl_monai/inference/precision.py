@@ -29,6 +29,8 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         return precision
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if device.type != "cpu":
+        return "float32"
     # torch has no public question for this; without the instructions bfloat16 is emulated and slower than float32
     has_bfloat16 = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return "bfloat16" if has_bfloat16 is not None and has_bfloat16() else "float32"

@@ -65,7 +65,7 @@ class LoadReport:
             lines.append(f"  {title:<20}{len(names):>5}  {shorten(names) if title != 'loaded' else ''}".rstrip())
         lines.append(
             f"  {'parameters loaded':<20}{self.parameters_loaded:>9,} of {self.parameters_total:,} "
-            f"({self.parameter_share:.1%})"
+            f"({self.parameter_share:.2%})"
         )
         return "\n".join(lines)
 

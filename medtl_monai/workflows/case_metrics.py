@@ -78,18 +78,18 @@ def _hd95(found: np.ndarray, true: np.ndarray, spacing: Sequence[float]) -> floa
 
 
 def mean_interval(values: Sequence[float]) -> dict[str, float | int | None]:
-    """Mean and 95 % t-interval over cases, NaN left out and counted."""
+    """Mean and 95 % t-interval over cases, NaN left out and counted; one case has no interval."""
     finite = np.array([value for value in values if math.isfinite(value)])
     if finite.size == 0:
         return {"mean": None, "low": None, "high": None, "cases": 0, "undefined": len(values)}
-    half = 0.0
+    mean = float(finite.mean())
+    half = None
     if finite.size > 1:
         half = float(stats.t.ppf(0.975, finite.size - 1) * finite.std(ddof=1) / math.sqrt(finite.size))
-    mean = float(finite.mean())
     return {
         "mean": round(mean, 5),
-        "low": round(mean - half, 5),
-        "high": round(mean + half, 5),
+        "low": None if half is None else round(mean - half, 5),
+        "high": None if half is None else round(mean + half, 5),
         "cases": int(finite.size),
         "undefined": len(values) - int(finite.size),
     }

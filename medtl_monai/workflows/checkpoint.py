@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,22 @@ def bare(network: nn.Module) -> nn.Module:
 def save_network(network: nn.Module, path: Path) -> None:
     """Write a network's flat state dict (tensors only) atomically; the file is reopened before it gets its name."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in bare(network).state_dict().items()}
-    with atomic_write(path, check=read_state) as temporary:
+    with atomic_write(path, check=_check_network) as temporary:
         _save(state, temporary)
+
+
+def _check_network(path: Path) -> None:
+    _require_intact(path)
+    read_state(path)
+
+
+def _require_intact(path: Path) -> None:
+    """Raise ValueError unless every byte is as it was written; torch.load itself does not look at the checksums."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not a file of torch.save, or cut short")
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
 
 
 def _save(state: Mapping[str, Any], path: Path) -> None:
@@ -113,15 +128,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise WeightsError("nothing to resume from", path=path, remedy="leave --resume out to start a new training")
     try:
+        _require_intact(path)
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
         absent = [key for key in _CONTENT if key not in state]
         if absent:
             raise ValueError(f"without {', '.join(absent)}")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, OSError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, OSError) as error:
         raise WeightsError(
             "checkpoint is damaged",
             path=path,
-            got=f"{path.stat().st_size} bytes, {type(error).__name__}",
+            got=f"{path.stat().st_size} bytes, {(str(error) or type(error).__name__).splitlines()[0]}",
             remedy="start a new training",
         ) from error
     return state

@@ -34,19 +34,31 @@ def words(verb: str, options: Mapping[str, object]) -> list[str]:
     return [verb, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
 
 
-def in_fork(arguments: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str]) -> Finished:
-    """Run ``python -m monai.bundle ARGUMENTS`` in a folder, forked from the preloaded server."""
+@dataclass(frozen=True)
+class Running:
+    """A command that has been started."""
+
+    process: multiprocessing.process.BaseProcess
+    log: Path
+
+    def finish(self) -> Finished:
+        """Wait for its end; kill it after TIMEOUT_S."""
+        self.process.join(TIMEOUT_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        return Finished(self.process.exitcode or 0, self.log.read_text(errors="replace"))
+
+
+def start_fork(arguments: Sequence[str], folder: Path, logs: Path, environment: Mapping[str, str]) -> Running:
+    """Start ``python -m monai.bundle ARGUMENTS`` in a folder, forked from the preloaded server."""
     context = multiprocessing.get_context(METHOD)
     if METHOD == "forkserver":
         context.set_forkserver_preload(PRELOADED)  # type: ignore[attr-defined]
-    log = log / f"{uuid.uuid4().hex}.log"
+    log = logs / f"{uuid.uuid4().hex}.log"
     process = context.Process(target=_child, args=(list(arguments), str(folder), str(log), dict(environment)))
     process.start()
-    process.join(TIMEOUT_S)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    return Finished(process.exitcode or 0, log.read_text(errors="replace"))
+    return Running(process, log)
 
 
 def in_new_interpreter(arguments: Sequence[str], folder: Path, module: Sequence[str] = ("monai.bundle",)) -> Finished:

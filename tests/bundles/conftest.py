@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from bundle_commands import Finished, in_fork, words
+from bundle_commands import Finished, Running, start_fork, words
 from monai.bundle import ConfigWorkflow
 
 from medtl_monai.data.datalist import make_datalist
@@ -49,11 +49,23 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def command(logs: Path, bundle: Path) -> Command:
-    """``command(verb, folder=..., environment=..., **options)`` runs one bundle command; default folder: the bundle."""
+def start(logs: Path, bundle: Path) -> Callable[..., Running]:
+    """``start(verb, folder=..., environment=..., **options)`` starts one bundle command; default folder: the bundle."""
 
-    def run(verb: str, *, folder: Path | None = None, environment: dict[str, str] | None = None, **options: object):
-        return in_fork(words(verb, options), folder or bundle, logs, environment or {})
+    def run(
+        verb: str, *, folder: Path | None = None, environment: dict[str, str] | None = None, **options: object
+    ) -> Running:
+        return start_fork(words(verb, options), folder or bundle, logs, environment or {})
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def command(start: Callable[..., Running]) -> Command:
+    """As ``start``, and waits for the end."""
+
+    def run(verb: str, **options: object) -> Finished:
+        return start(verb, **options).finish()
 
     return run
 
@@ -62,9 +74,9 @@ def command(logs: Path, bundle: Path) -> Command:
 def train(command: Command, cohort: Path) -> Command:
     """``train(output_dir, **knobs)``: a very short training through the command line."""
 
-    def run(output_dir: Path, environment: dict[str, str] | None = None, **knobs: object) -> Finished:
+    def run(output_dir: Path, **knobs: object) -> Finished:
         options = {"config_file": "configs/train.json", "dataset_dir": cohort, "output_dir": output_dir}
-        return command("run", environment=environment, **{**options, **QUICK, **knobs})
+        return command("run", **{**options, **QUICK, **knobs})
 
     return run
 

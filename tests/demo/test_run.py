@@ -43,7 +43,7 @@ def test_the_whole_demo_ends_in_a_self_contained_report(tiny_plan: DemoPlan) -> 
     assert report.count("data:image/png;base64,") == 4
     assert "http://" not in report
     assert "Not a medical device" in report
-    assert "100.0%" in report  # the U-Net took over every parameter of the source model
+    assert "100.00%" in report  # the U-Net took over every parameter of the source model
     masks = list((tiny_plan.output / "predictions").rglob("*.nii.gz"))
     assert sorted(path.parent.name for path in masks) == ["scan", "test_case"]
 

@@ -68,7 +68,9 @@ def test_frozen_stages_have_no_gradient_and_stand_still() -> None:
     assert network.training
 
 
-@pytest.mark.parametrize("wrap", [lambda net: net, nn.Sequential, lambda net: nn.ModuleDict({"deep": nn.Sequential(net)})])
+@pytest.mark.parametrize(
+    "wrap", [lambda net: net, nn.Sequential, lambda net: nn.ModuleDict({"deep": nn.Sequential(net)})]
+)
 def test_modes_survive_train_and_eval_from_any_level(wrap) -> None:
     network = Zoo()
     network.freeze(["second"])
@@ -113,7 +115,9 @@ def test_left_over_gradients_are_dropped() -> None:
 def test_unknown_stage_changes_nothing() -> None:
     network = Zoo()
     network.freeze(["first"])
-    with pytest.raises(ConfigError, match=r"'zoo' has no stage 'third'; expected one of first, second, head, got third"):
+    with pytest.raises(
+        ConfigError, match=r"'zoo' has no stage 'third'; expected one of first, second, head, got third"
+    ):
         network.freeze(["second", "third"])
     assert network.frozen_stages == ("first",)
     assert network.second[0].weight.requires_grad
@@ -130,7 +134,7 @@ def test_stage_of_a_tensor() -> None:
     network = Zoo()
     assert network.stage_of("extra.running_mean") == "second"
     assert network.stage_of("out.bias") == "head"
-    with pytest.raises(ConfigError, match="'outer.bias' of 'zoo' is in no stage"):
+    with pytest.raises(ConfigError, match=r"'outer\.bias' of 'zoo' is in no stage"):
         network.stage_of("outer.bias")
     highres = build_network("highres3dnet")
     assert highres.stage_of("blocks.1.layers.0.N.weight") == "dilation1", "blocks.1 is not blocks.10"

@@ -94,7 +94,9 @@ def test_monai_freeze_layers_drifts_on_the_same_network(train: Train) -> None:
     drifted = changed(network, before) - in_stages(network, ("head",))
     statistics = {n for n in before if n.endswith(("running_mean", "running_var", "num_batches_tracked"))}
     assert drifted == statistics
-    assert (network.state_dict()["blocks.0.adn.N.running_mean"] - before["blocks.0.adn.N.running_mean"]).abs().max() > 0.05
+    assert (
+        network.state_dict()["blocks.0.adn.N.running_mean"] - before["blocks.0.adn.N.running_mean"]
+    ).abs().max() > 0.05
 
 
 @TRAINERS

@@ -41,7 +41,9 @@ def test_every_real_tensor_has_its_place_in_monai(real_weights: Path) -> None:
     assert len(state) == len(renamed) == len(own) == 126
     assert {n: (t.shape, t.dtype) for n, t in renamed.items()} == {n: (t.shape, t.dtype) for n, t in own.items()}
     network.load_state_dict(renamed, strict=True)
-    assert all(torch.equal(a, b) for a, b in zip(renamed.values(), state.values(), strict=True)), "same order, untouched"
+    assert all(torch.equal(a, b) for a, b in zip(renamed.values(), state.values(), strict=True)), (
+        "same order, untouched"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,75 +6,23 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from weights_server import CONTENT, LOGIN_PAGE, NAME, serve
 
 from medtl_monai.errors import OutputError, WeightsError
 from medtl_monai.weights import fetch as fetch_module
 from medtl_monai.weights.fetch import fetch, find_local, import_file, locate, verify, weights_folder
 from medtl_monai.weights.registry import REGISTRY, PretrainedWeights, pretrained
 
-NAME = "tiny-weights.pth"
-CONTENT = bytes(range(256)) * 300
-LOGIN_PAGE = b"<html>Please log in to the hospital's proxy</html>"
-
-
-class Home(BaseHTTPRequestHandler):
-    """The first part of the address says how this server behaves."""
-
-    both_have_asked = threading.Barrier(2)
-    released = threading.Event()
-
-    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
-        {
-            "good": lambda: self.answer(CONTENT),
-            "wrong": lambda: self.answer(CONTENT[::-1]),
-            "longer": lambda: self.answer(CONTENT * 3),
-            "login": lambda: self.answer(LOGIN_PAGE),
-            "half": lambda: self.answer(CONTENT, sent=len(CONTENT) // 2),
-            "missing": lambda: self.send_error(404),
-            "broken": lambda: self.send_error(503),
-            "garbage": lambda: self.wfile.write(b"\x00\x01 this is not HTTP\r\n\r\n"),
-            "hang-up": lambda: None,
-            "stall": lambda: self.released.wait(20),
-            "moved": self.move,
-            "both": self.answer_both,
-        }[self.path.split("/")[1]]()
-        self.close_connection = True
-
-    def answer(self, content: bytes, sent: int | None = None) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[:sent])
-
-    def move(self) -> None:
-        self.send_response(302)
-        self.send_header("Location", f"/good/{NAME}")
-        self.end_headers()
-
-    def answer_both(self) -> None:
-        self.both_have_asked.wait(60)
-        self.answer(CONTENT)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - signature of http.server
-        pass
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Home) as http:
-        thread = threading.Thread(target=http.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-        Home.released.set()
-        http.shutdown()
-        thread.join()
+    with serve() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +104,30 @@ def test_a_failure_keeps_the_file_that_is_there(server: str, folder: Path) -> No
     assert left_in(folder) == [NAME]
 
 
+def test_a_new_file_takes_the_place_of_an_old_one_in_one_step(server: str, folder: Path) -> None:
+    """Whoever reads the old file at that moment reads on in the old file."""
+    folder.mkdir(parents=True)
+    (folder / NAME).write_bytes(LOGIN_PAGE)
+    with (folder / NAME).open("rb", buffering=0) as reader:
+        start = reader.read(10)
+        fetch(row_at(f"{server}/good/{NAME}"))
+        assert start + reader.read() == LOGIN_PAGE
+    assert (folder / NAME).read_bytes() == CONTENT
+
+
+def test_a_disk_that_fills_up_leaves_nothing(server: str, folder: Path) -> None:
+    """A limit on the size of files stands for the full disk: the write stops half-way, with an OSError."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) // 2, hard))
+    try:
+        with pytest.raises(OutputError, match=rf"cannot write the file; got EFBIG .*{NAME}"):
+            fetch(row_at(f"{server}/good/{NAME}"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert left_in(folder) == []
+
+
 def test_offline_says_what_to_do(server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDTL_OFFLINE", "1")
     row = row_at(f"{server}/good/{NAME}")
@@ -228,7 +200,7 @@ def test_a_folder_that_cannot_be_made(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("MEDTL_WEIGHTS", str(tmp_path / "file" / "weights"))
-    with pytest.raises(OutputError, match="cannot make the weights folder; .*set MEDTL_WEIGHTS"):
+    with pytest.raises(OutputError, match=r"cannot make the weights folder; .*set MEDTL_WEIGHTS"):
         fetch(row_at(f"{server}/good/{NAME}"))
     with pytest.raises(OutputError, match="cannot make the weights folder"):
         import_file(real_weights / "highres3dnet" / pretrained("highres3dnet_gif").file_name)

@@ -59,11 +59,16 @@ def test_licence_file_beside_the_weights(real_weights: Path) -> None:
 def test_the_network_takes_the_declared_input(row) -> None:
     network = build_network(row.architecture, in_channels=row.input.channels).eval()
     with torch.no_grad():
-        assert network(torch.zeros(1, row.input.channels, *[4] * row.input.spatial_dims)).ndim == 2 + row.input.spatial_dims
+        assert (
+            network(torch.zeros(1, row.input.channels, *[4] * row.input.spatial_dims)).ndim
+            == 2 + row.input.spatial_dims
+        )
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(WeightsError, match=r"expected one of highres3dnet_gif, got highresnet_gif; did you mean 'highres3dnet_gif'"):
+    with pytest.raises(
+        WeightsError, match=r"expected one of highres3dnet_gif, got highresnet_gif; did you mean 'highres3dnet_gif'"
+    ):
         pretrained("highresnet_gif")
     with pytest.raises(WeightsError, match="medtl weights list"):
         pretrained("zzz")

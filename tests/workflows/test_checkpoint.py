@@ -95,7 +95,7 @@ def test_the_model_is_flat_tensors_only_and_repeatable_bytes(tmp_path: Path) -> 
 
 def test_twenty_kills_leave_only_whole_files(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["toy", "monai.engines"])
+    context.set_forkserver_preload(["monai.engines", "monai.handlers", "medtl_monai.workflows.checkpoint"])
     rng = random.Random(0)
     names: set[str] = set()
     for _ in range(20):
@@ -122,14 +122,14 @@ def test_twenty_kills_leave_only_whole_files(tmp_path: Path) -> None:
     assert toy.trainer.state.epoch == start + 1
 
 
-def test_a_full_disk_stops_the_training_and_spares_the_earlier_model(small_disk: Path) -> None:
-    save_network(nn.Linear(2, 2), small_disk / "model.pt")
-    before = (small_disk / "model.pt").read_bytes()
+def test_a_full_disk_stops_the_training_and_spares_the_earlier_model(tiny_disk: Path) -> None:
+    save_network(nn.Linear(2, 2), tiny_disk / "model.pt")
+    before = (tiny_disk / "model.pt").read_bytes()
     with pytest.raises(OutputError, match="ENOSPC") as caught:
-        Toy(width=8192).complete(small_disk).run()
+        Toy(width=8192).complete(tiny_disk).run()
     assert "free space" in str(caught.value)
-    assert (small_disk / "model.pt").read_bytes() == before
-    assert sorted(path.name for path in small_disk.iterdir()) == ["curves.csv", "model.pt", "model_previous.pt"]
+    assert (tiny_disk / "model.pt").read_bytes() == before
+    assert sorted(path.name for path in tiny_disk.iterdir()) == ["curves.csv", "model.pt", "model_previous.pt"]
 
 
 def test_diverged_weights_are_not_saved(tmp_path: Path) -> None:
@@ -149,13 +149,19 @@ def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
         Toy().complete(tmp_path, resume=True).run()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "other content", "not a mapping"])
+@pytest.mark.parametrize("damage", ["truncated", "bit flip", "empty", "text", "pickle", "other content", "not a mapping"])
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     toy = Toy(epochs=1).complete(tmp_path)
     toy.run()
     path = tmp_path / "last.pt"
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-200])
+    elif damage == "bit flip":
+        content = bytearray(path.read_bytes())
+        place = content.index(toy.network[3].weight.detach().numpy().tobytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+        assert torch.load(path, weights_only=True)["epoch"] == 1  # torch itself notices nothing
     elif damage == "pickle":
         torch.save({"network": Path("code that would run")}, path)
     elif damage == "other content":
