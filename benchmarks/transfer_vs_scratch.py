@@ -9,7 +9,7 @@ Every run is the bundle's own training at full resolution on 24^3 patches, 120 s
 - ``linear_probe``: only the new head trains;
 - ``plain_adamw`` (n = 4): ``fine_tune`` with one learning rate for all layers, as it is usually done.
 
-Each arm and each n gets its own sweep over three learning rates (four where the best was at the edge), judged on the
+Each arm and each n gets its own sweep over three learning rates (more where the best was at the edge), judged on the
 validation cases with a seed that the comparison does not use. In the comparison the arms of a seed share the labelled cases, the initial head and the order
 of the batches; scores are the mean Dice over anterior and posterior of the 36 test cases, final weights, no selection.
 Runs that are already in the result file are not run again.
@@ -46,7 +46,7 @@ SWEEP = {
     "scratch": (3e-4, 1e-3, 3e-3),
     "fine_tune": (3e-4, 1e-3, 3e-3),
     "linear_probe": (3e-3, 1e-2, 3e-2, 1e-1),
-    "plain_adamw": (1e-3, 3e-3, 1e-2, 3e-2),
+    "plain_adamw": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
 }
 LEVELS = {"scratch": (4, 16), "fine_tune": (4, 16), "linear_probe": (4, 16), "plain_adamw": (4,)}
 

@@ -107,9 +107,9 @@ def _download(folder: Path, say: Callable[[str], None]) -> Path:
     if not (target / "images").is_dir():
         say(f"downloading {MSD_TASK} (27 MB) with MONAI's downloader")
         folder.mkdir(parents=True, exist_ok=True)
-        download_and_extract(
-            DecathlonDataset.resource[MSD_TASK], folder / f"{MSD_TASK}.tar", folder, DecathlonDataset.md5[MSD_TASK]
-        )
+        archive = folder / f"{MSD_TASK}.tar"
+        md5 = DecathlonDataset.md5[MSD_TASK]
+        download_and_extract(DecathlonDataset.resource[MSD_TASK], archive, folder, md5, hash_type="md5")
         target.mkdir(exist_ok=True)
         shutil.move(folder / MSD_TASK / "labelsTr", target / "labels")
         shutil.move(folder / MSD_TASK / "imagesTr", target / "images")
