@@ -31,6 +31,7 @@ class Case:
 
 
 def label_problems(labels: Mapping[int, str]) -> list[str]:
+    """What is wrong with the names of the label values."""
     problems = [] if labels else ["no labels"]
     problems += [f"label value {value!r} is not an integer from 0" for value in labels if not _is_count(value)]
     problems += [f"label {value!r} has no name" for value, name in labels.items() if not _is_text(name)]
@@ -47,6 +48,7 @@ def _is_text(value: object) -> bool:
 
 
 def path_problems(cases: Iterable[Case]) -> list[str]:
+    """Case names that are no file names, and paths that are absolute or lead out of the dataset folder."""
     problems = []
     for case in cases:
         if case.case in (".", "..") or re.search(r"[/\\\x00]", case.case):
@@ -65,6 +67,7 @@ def _escapes(path: str) -> bool:
 
 
 def duplicates(cases: list[Case]) -> list[str]:
+    """Cases and files that are listed more than once."""
     names = Counter(case.case for case in cases)
     # PurePosixPath: "./images/a.nii" and "images/a.nii" are one file.
     files = Counter(str(PurePosixPath(path)) for case in cases for path in (case.image, case.label))
@@ -73,6 +76,7 @@ def duplicates(cases: list[Case]) -> list[str]:
 
 
 def patients_in_two_splits(splits: Mapping[str, tuple[Case, ...]]) -> list[str]:
+    """Patients whose cases are in more than one split."""
     found: dict[str, list[str]] = {}
     for name in SPLITS:
         for patient in sorted({case.patient for case in splits[name]}):
@@ -81,6 +85,7 @@ def patients_in_two_splits(splits: Mapping[str, tuple[Case, ...]]) -> list[str]:
 
 
 def layout_problems(content: dict[str, Any]) -> list[str]:
+    """Where the JSON content of a datalist file departs from its layout."""
     needed = ("format", "labels", "seed", *SPLITS)
     problems = _key_problems("datalist", content, needed)
     if problems:

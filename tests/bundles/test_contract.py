@@ -50,7 +50,13 @@ def strings(value: object) -> Iterator[str]:
 
 
 def test_layout(bundle: Path) -> None:
-    for name in ("LICENSE", "configs/metadata.json", "configs/inference.json", "configs/logging.conf", "models/model.pt"):
+    for name in (
+        "LICENSE",
+        "configs/metadata.json",
+        "configs/inference.json",
+        "configs/logging.conf",
+        "models/model.pt",
+    ):
         assert (bundle / name).is_file(), name
     assert "segmentation" in bundle.name  # the word by which MONAI Label knows the task
     assert not list(bundle.rglob("*.py"))
@@ -136,9 +142,7 @@ def test_handlers_are_dictionaries_and_parents_of_overrides_too(bundle: Path) ->
 
 @pytest.mark.parametrize("device", ["cpu", None])
 @pytest.mark.parametrize(("kind", "with_data"), [("train", True), ("train", False), ("inference", False)])
-def test_every_id_can_be_evaluated(
-    bundle: Path, cohort: Path, kind: str, with_data: bool, device: str | None
-) -> None:
+def test_every_id_can_be_evaluated(bundle: Path, cohort: Path, kind: str, with_data: bool, device: str | None) -> None:
     """MONAI Label evaluates the whole file and gives the device as a text; other tools look at it without data."""
     parser = ConfigParser(config(bundle, kind))
     parser["bundle_root"] = str(bundle)

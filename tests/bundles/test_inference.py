@@ -166,7 +166,9 @@ def test_a_damaged_scan_is_refused_by_name(command: Callable[..., Finished], sca
 def test_a_full_disk_ends_with_an_error_and_no_mask(
     command: Callable[..., Finished], scans: Path, tiny_disk: Path
 ) -> None:
-    free = int(subprocess.run(["df", "-B1", "--output=avail", tiny_disk], capture_output=True, text=True).stdout.split()[1])
+    free = int(
+        subprocess.run(["df", "-B1", "--output=avail", tiny_disk], capture_output=True, text=True).stdout.split()[1]
+    )
     (tiny_disk / "filler").write_bytes(bytes(free))
     options = {"config_file": "configs/inference.json", "dataset_dir": scans / "images" / "LIA.nii.gz"}
     finished = command("run", **options, output_dir=tiny_disk)

@@ -58,7 +58,9 @@ def test_what_a_training_leaves_behind(trained: SimpleNamespace, cohort: Path) -
     run = record(folder)
     assert validate_record(run) == []
     assert (run["state"], run["error"], run["weights"], run["seeds"]) == ("finished", None, [], {"seed": 0})
-    assert run["metrics"]["best_validation"] == pytest.approx(max(float(row["val_mean_dice"]) for row in rows), abs=1e-5)
+    assert run["metrics"]["best_validation"] == pytest.approx(
+        max(float(row["val_mean_dice"]) for row in rows), abs=1e-5
+    )
     assert run["config"]["settings"]["network"] == "unet"
     assert run["config"]["bundle"]["patch_size"] == [16, 16, 16]
     splits = Datalist.load(cohort / "datalist.json").splits

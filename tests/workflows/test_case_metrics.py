@@ -27,7 +27,9 @@ def surface(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, 1)
     found = []
     for index in np.argwhere(padded):
-        faces = [index + step for axis in range(3) for step in (np.eye(3, dtype=int)[axis], -np.eye(3, dtype=int)[axis])]
+        faces = [
+            index + step for axis in range(3) for step in (np.eye(3, dtype=int)[axis], -np.eye(3, dtype=int)[axis])
+        ]
         if not all(padded[tuple(face)] for face in faces):
             found.append(index - 1)
     return np.array(found)

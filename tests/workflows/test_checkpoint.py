@@ -149,7 +149,9 @@ def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
         Toy().complete(tmp_path, resume=True).run()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "bit flip", "empty", "text", "pickle", "other content", "not a mapping"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "bit flip", "empty", "text", "pickle", "other content", "not a mapping"]
+)
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     toy = Toy(epochs=1).complete(tmp_path)
     toy.run()

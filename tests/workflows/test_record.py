@@ -42,7 +42,9 @@ def content(folder: Path) -> dict[str, Any]:
 def test_a_finished_run(tmp_path: Path, dataset: Path) -> None:
     states = []
     toy = Toy().attach(recorder(tmp_path / "new", dataset, REPORT, case="patient 7"))
-    toy.trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: states.append(content(tmp_path / "new")["state"]))
+    toy.trainer.add_event_handler(
+        Events.EPOCH_STARTED, lambda engine: states.append(content(tmp_path / "new")["state"])
+    )
     toy.complete(tmp_path / "new").run()
     record = content(tmp_path / "new")
     assert validate_record(record) == []

@@ -55,7 +55,14 @@ def test_one_file_and_settings_from_an_arguments_file(files: list[str], tmp_path
 
 @pytest.mark.parametrize(
     "argv",
-    [[], [PROGRAM], ["pytest"], [PROGRAM, "verify_metadata", "--config_file", "x"], [PROGRAM, "run"], ["train.py", "run"]],
+    [
+        [],
+        [PROGRAM],
+        ["pytest"],
+        [PROGRAM, "verify_metadata", "--config_file", "x"],
+        [PROGRAM, "run"],
+        ["train.py", "run"],
+    ],
 )
 def test_other_command_lines_have_no_configuration(argv: list[str]) -> None:
     assert config_of_command(argv) is None
