@@ -1,4 +1,4 @@
-"""MONAI's bundle commands as processes of their own, without the seconds that each new interpreter needs to import torch.
+"""MONAI's bundle commands as processes of their own, without the seconds that a new interpreter takes to import torch.
 
 A clean server process imports the libraries once and forks; the child sets ``sys.argv`` and runs the module
 ``monai.bundle`` as ``python -m monai.bundle`` does. ``test_commands.py`` runs the same through new interpreters.
@@ -19,6 +19,7 @@ from pathlib import Path
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = ["torch", "monai.bundle.scripts", "monai.engines", "monai.handlers", "nibabel", "pydicom", "fire"]
 TIMEOUT_S = 300
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # equal bits are promised for CPUs
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def start_fork(arguments: Sequence[str], folder: Path, logs: Path, environment: 
     if METHOD == "forkserver":
         context.set_forkserver_preload(PRELOADED)  # type: ignore[attr-defined]
     log = logs / f"{uuid.uuid4().hex}.log"
-    process = context.Process(target=_child, args=(list(arguments), str(folder), str(log), dict(environment)))
+    process = context.Process(  # type: ignore[attr-defined]
+        target=_child, args=(list(arguments), str(folder), str(log), dict(environment))
+    )
     process.start()
     return Running(process, log)
 
@@ -64,7 +67,7 @@ def start_fork(arguments: Sequence[str], folder: Path, logs: Path, environment: 
 def in_new_interpreter(arguments: Sequence[str], folder: Path, module: Sequence[str] = ("monai.bundle",)) -> Finished:
     """Run ``python -m MODULE ARGUMENTS`` in a folder."""
     command = [sys.executable, "-m", *module, *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **ENVIRONMENT}
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, check=False
     )
@@ -79,7 +82,7 @@ def _child(arguments: list[str], folder: str, log: str, environment: dict[str, s
     import torch
 
     torch.set_num_threads(1)
-    os.environ.update(environment)
+    os.environ.update(ENVIRONMENT | environment)
     os.chdir(folder)
     sys.argv = ["monai.bundle", *arguments]
     runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)

@@ -83,7 +83,7 @@ def test_other_splits_and_an_empty_one(command: Callable[..., Finished], thick: 
 
 
 def test_evaluation_needs_no_training_object(bundle: Path, thick: Path, tmp_path: Path) -> None:
-    out = {"output_dir": str(tmp_path)}
+    out = {"output_dir": str(tmp_path), "device": "cpu"}
     files = [str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")]
     workflow = ConfigWorkflow(
         files, logging_file=False, workflow_type="train", bundle_root=str(bundle), dataset_dir=str(thick), **out

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy import Toy, same, stop_after, train_for_ever
 from torch import nn
+from toy import Toy, same, stop_after, train_for_ever
 
 from medtl_monai.errors import ConfigError, MedTLError, OutputError, WeightsError
 from medtl_monai.weights.load import read_state

@@ -1,4 +1,4 @@
-"""A training small enough to run hundreds of times: random transforms, batch norm, dropout, a learning-rate schedule."""
+"""A training small enough to run hundreds of times: random transforms, batch norm, dropout, a schedule."""
 
 from __future__ import annotations
 
