@@ -131,7 +131,8 @@ def main() -> None:
         )
         print(network, json.dumps(rows[-1]), flush=True)
     result = {
-        "command": "python benchmarks/hippocampus_models.py " + " ".join(w.partition("=")[0] + "=FILE" for w in sys.argv[1:]),
+        "command": "python benchmarks/hippocampus_models.py "
+        + " ".join(w.partition("=")[0] + "=FILE" for w in sys.argv[1:]),
         "date": datetime.date.today().isoformat(),
         "versions": {"torch": torch.__version__, "monai": monai.__version__},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",

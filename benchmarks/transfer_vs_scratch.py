@@ -10,8 +10,9 @@ Every run is the bundle's own training at full resolution on 24^3 patches, 120 s
 - ``plain_adamw`` (n = 4): ``fine_tune`` with one learning rate for all layers, as it is usually done.
 
 Each arm and each n gets its own sweep over three learning rates (more where the best was at the edge), judged on the
-validation cases with a seed that the comparison does not use. In the comparison the arms of a seed share the labelled cases, the initial head and the order
-of the batches; scores are the mean Dice over anterior and posterior of the 36 test cases, final weights, no selection.
+validation cases with a seed that the comparison does not use. In the comparison the arms of a seed share the labelled
+cases, the initial head and the order of the batches; scores are the mean Dice over anterior and posterior of the 36
+test cases, final weights, no selection.
 Runs that are already in the result file are not run again.
 """
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtl_monai.errors import DataError, FormatError
+from medtl_monai.io.hashing import sha256_of
 from medtl_monai.io.volume import Volume
 
 AFFINE_DECIMALS = 3  # mm; the accuracy to which two affines count as one (io.geometry.AFFINE_ATOL_MM)
-_CHUNK_BYTES = 1 << 20
 
 
 def fingerprint(volume: Volume) -> str:
@@ -53,14 +53,10 @@ def file_sha256(path: str | PathLike[str]) -> str:
     Raises:
         DataError: the file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        return sha256_of(path)
     except OSError as error:
         raise DataError("cannot read the file", path=path, got=error.strerror) from error
-    return digest.hexdigest()
 
 
 def series_sha256(folder: str | PathLike[str]) -> str:

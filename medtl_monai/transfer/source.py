@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 from medtl_monai.errors import ConfigError, WeightsError
+from medtl_monai.io.hashing import sha256_of
 from medtl_monai.networks.factory import NETWORKS, build_network
 from medtl_monai.networks.staged import StagedNetwork
 from medtl_monai.weights.adapt import rename
 from medtl_monai.weights.fetch import locate
-from medtl_monai.weights.load import LoadReport, fill_network, match_state, read_state, sha256_of
+from medtl_monai.weights.load import LoadReport, fill_network, match_state
+from medtl_monai.weights.read import read_state
 from medtl_monai.weights.registry import REGISTRY, PretrainedWeights, pretrained
 
 SCRATCH = "scratch"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medtl_monai.errors import OutputError, WeightsError
 from medtl_monai.io.atomic import atomic_write
-from medtl_monai.weights.load import sha256_of
+from medtl_monai.io.hashing import sha256_of
 from medtl_monai.weights.registry import REGISTRY, PretrainedWeights
 
 _TIMEOUT_S = 15.0

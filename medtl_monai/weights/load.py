@@ -9,9 +9,7 @@ import torch
 from torch import nn
 
 from medtl_monai.errors import WeightsError
-from medtl_monai.weights.read import read_state, sha256_of, shorten
-
-__all__ = ["LoadReport", "fill_network", "match_state", "read_state", "sha256_of"]
+from medtl_monai.weights.read import shorten
 
 
 @dataclass(frozen=True)

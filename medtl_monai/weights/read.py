@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import struct
 import zipfile
@@ -15,6 +14,7 @@ import safetensors.torch
 import torch
 
 from medtl_monai.errors import WeightsError
+from medtl_monai.io.hashing import sha256_of
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
@@ -41,15 +41,6 @@ def shorten(names: Sequence[str], most: int = 3) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from torch import nn
 
 from medtl_monai.errors import ConfigError, MedTLError, WeightsError
 from medtl_monai.io.atomic import atomic_write
-from medtl_monai.weights.load import read_state
+from medtl_monai.weights.read import read_state
 from medtl_monai.workflows.ranks import is_main_process
 from medtl_monai.workflows.switch import switch
 from medtl_monai.workflows.validation import has_cases

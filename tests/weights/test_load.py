@@ -14,8 +14,10 @@ from monai.networks.utils import copy_model_state
 from torch import nn
 
 from medtl_monai.errors import WeightsError
+from medtl_monai.io.hashing import sha256_of
 from medtl_monai.networks.factory import build_network
-from medtl_monai.weights.load import LoadReport, fill_network, match_state, read_state, sha256_of
+from medtl_monai.weights.load import LoadReport, fill_network, match_state
+from medtl_monai.weights.read import read_state
 
 State = dict[str, torch.Tensor]
 FIELDS = ("loaded", "reinitialised", "missing", "unexpected", "mismatched", "dropped")

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from medtl_monai.errors import WeightsError
-from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state, sha256_of
+from medtl_monai.io.hashing import sha256_of
+from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state
 
 State = dict[str, torch.Tensor]
 

@@ -15,7 +15,7 @@ from torch import nn
 from toy import Toy, same, stop_after, train_for_ever
 
 from medtl_monai.errors import ConfigError, MedTLError, OutputError, WeightsError
-from medtl_monai.weights.load import read_state
+from medtl_monai.weights.read import read_state
 from medtl_monai.workflows.checkpoint import AtomicCheckpoint, ResumeTraining, read_checkpoint, save_network
 from medtl_monai.workflows.validation import ValidateEvery
 
