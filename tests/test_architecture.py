@@ -20,7 +20,7 @@ ALLOWED = {
     "data": {"errors", "findings", "io"},
     "weights": {"errors", "io"},
     "networks": {"errors", "weights"},
-    "transfer": {"errors", "networks", "weights"},
+    "transfer": {"errors", "io", "networks", "weights"},
     "inference": {"errors"},
     "plain": {"errors"},
     "provenance_rules": {"errors", "findings", "plain"},
