@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -74,8 +73,6 @@ def test_reading_needs_neither_torch_nor_monai(path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["-c", "import medtl_monai"], ["-m", "medtl_monai.cli", "--help"]])
 def test_the_front_door_opens_without_heavy_imports(words: list[str]) -> None:
-    start = time.perf_counter()
     result = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - start < 10  # a hang, not a benchmark: what counts is the next line
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in result.stderr.splitlines() if "|" in line}
     assert not loaded & {"torch", "monai", "numpy", "nibabel", "matplotlib"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from torch import nn
 
 from medtl_monai.errors import ConfigError, MedTLError, WeightsError
 from medtl_monai.io.atomic import atomic_write
-from medtl_monai.weights.read import read_state
+from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state
 from medtl_monai.workflows.ranks import is_main_process
 from medtl_monai.workflows.switch import switch
 from medtl_monai.workflows.validation import has_cases
@@ -35,13 +34,8 @@ def bare(network: nn.Module) -> nn.Module:
 def save_network(network: nn.Module, path: Path) -> None:
     """Write a network's flat state dict (tensors only) atomically; the file is reopened before it gets its name."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in bare(network).state_dict().items()}
-    with atomic_write(path, check=_check_network) as temporary:
+    with atomic_write(path, check=read_state) as temporary:
         _save(state, temporary)
-
-
-def _check_network(path: Path) -> None:
-    _require_intact(path)
-    read_state(path)
 
 
 def _require_intact(path: Path) -> None:
@@ -133,7 +127,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         absent = [key for key in _CONTENT if key not in state]
         if absent:
             raise ValueError(f"without {', '.join(absent)}")
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, OSError) as error:
+    except DAMAGED_FILE_ERRORS as error:
         raise WeightsError(
             "checkpoint is damaged",
             path=path,

@@ -201,10 +201,9 @@ def test_row40_lying_header_is_refused_before_allocation(tmp_path: Path, name: s
     data = defects.set_dims(defects.nifti_bytes(defects.image()), (3, side, side, side, 1, 1, 1, 1))
     path = tmp_path / name
     path.write_bytes(gzip.compress(bytes(data)) if name.endswith("gz") else data)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(FormatError, match=r"claims more than the file can hold.*GiB"):
         read_nifti(path)
-    assert time.perf_counter() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
 
 
