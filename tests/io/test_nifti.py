@@ -6,7 +6,6 @@ import gzip
 import os
 import resource
 import struct
-import time
 from pathlib import Path
 
 import defects
