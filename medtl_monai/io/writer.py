@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -14,6 +15,7 @@ from monai.data.utils import to_affine_nd
 from medtl_monai.errors import OutputError
 from medtl_monai.io.nifti_save import save_nifti, set_affine
 
+logger = logging.getLogger(__name__)
 _sources: dict[Path, str] = {}  # what this process wrote, and from which input; SaveImage makes a writer per file
 
 
@@ -55,6 +57,8 @@ class AtomicNiftiWriter(NibabelWriter):
         set_affine(image, affine)
         save_nifti(image, path)
         self.data_obj = image
+        # The name alone: the folders of a path often name patients.
+        logger.info("wrote %s, %s voxels", path.name, "x".join(map(str, image.shape)))
         if self._source is not None:
             _sources[path] = self._source
 
