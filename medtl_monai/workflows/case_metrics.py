@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from scipy import stats
 from medtl_monai.io.atomic import write_text
 from medtl_monai.io.geometry import spacing_of
 from medtl_monai.workflows.batches import batch_cases
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -165,4 +168,15 @@ class CaseMetrics:
         """Write both files."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "metrics.csv", scores_csv(self.scores))
-        write_text(self.folder / "metrics.json", json.dumps(summarise(self.scores), indent=1) + "\n")
+        summary = summarise(self.scores)
+        write_text(self.folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
+        for name, values in summary.items():
+            logger.info("%s: %s", name, ", ".join(f"{metric} {_words(row)}" for metric, row in values.items()))
+
+
+def _words(row: Mapping[str, float | int | None]) -> str:
+    """Mean, interval and number of cases of one metric, for the log."""
+    if row["mean"] is None:
+        return "undefined in every case"
+    interval = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
+    return f"{row['mean']:.3f}{interval} ({row['cases']} cases)"
