@@ -23,8 +23,8 @@ class TrainingPlan:
     network: str
 
 
-SOURCE_PLAN = TrainingPlan(0, 18, 22, 2e-3, (32, 48, 32), "unet")
-PHANTOM_PLAN = TrainingPlan(4, 6, 8, 1e-3, (32, 48, 32), "unet")
+SOURCE_PLAN = TrainingPlan(0, 30, 22, 2e-3, (32, 48, 32), "unet")
+PHANTOM_PLAN = TrainingPlan(4, 8, 8, 1e-3, (32, 48, 32), "unet")
 HIPPOCAMPUS_PLAN = TrainingPlan(4, 10, 24, 1e-3, (24, 24, 24), "highres3dnet")
 
 
