@@ -97,7 +97,7 @@ def inference_cost(network: str, weights: Path, image: Path, folder: Path) -> di
     workflow.initialize()
     file_to_file = median_seconds(workflow.run, 7)
     model = workflow.parser.get_parsed_content("model").eval()
-    volume = workflow.parser.get_parsed_content("dataset")[0]["image"].as_tensor()[None]
+    volume = workflow.parser.get_parsed_content("dataset")[0]["image"].as_tensor()[None].contiguous()
     with torch.inference_mode():
         forward = median_seconds(lambda: model(volume), 7)
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(BUNDLE / "configs" / "inference.json")]
