@@ -23,7 +23,7 @@ from medtl_monai.workflows.switch import switch
 from medtl_monai.workflows.validation import has_cases
 
 BEST, LAST, PREVIOUS = "model.pt", "last.pt", "model_previous.pt"
-_CONTENT = ("network", "optimizer", "lr_scheduler", "epoch", "best_metric", "best_epoch")
+_CONTENT = ("network", "optimizer", "lr_scheduler", "epoch", "best_metric", "best_epoch", "seed")
 
 
 def bare(network: nn.Module) -> nn.Module:
@@ -61,10 +61,11 @@ class ResumeTraining:
         folder: folder of the checkpoints.
         network, optimizer, lr_scheduler: the objects to restore.
         resume: do it; without it the handler does nothing.
+        seed: seed of the run; the rest of the training has to follow the one it was started with.
 
     Raises:
         WeightsError: ``resume`` is set and there is no whole ``last.pt``.
-        ConfigError: ``last.pt`` is of a training with other epochs, learning rates or trainable layers.
+        ConfigError: ``last.pt`` is of a training with another seed, other epochs, learning rates or trainable layers.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class ResumeTraining:
         optimizer: torch.optim.Optimizer,
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
         resume: bool = False,
+        seed: int = 0,
     ) -> None:
+        self.seed = seed
         self.path = Path(folder) / LAST
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.resume = switch("resume", resume)
@@ -87,7 +90,7 @@ class ResumeTraining:
     def __call__(self, engine: Engine) -> None:
         """Restore network, optimiser, schedule, epoch and best metric."""
         state = read_checkpoint(self.path)
-        self._require_same_plan(state["lr_scheduler"])
+        self._require_same_plan(state["lr_scheduler"], state["seed"])
         bare(self.network).load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
@@ -95,10 +98,12 @@ class ResumeTraining:
         engine.state.iteration = state["epoch"] * engine.state.epoch_length
         engine.state.best = (state["best_metric"], state["best_epoch"])
 
-    def _require_same_plan(self, saved: Mapping[str, Any]) -> None:
+    def _require_same_plan(self, saved: Mapping[str, Any], seed: int) -> None:
         """Refuse settings that the checkpoint's own learning rates would silently replace."""
         planned = self.lr_scheduler.state_dict()
         got = []
+        if seed != self.seed:
+            got.append(f"seed {seed} there, {self.seed} now")
         if saved.get("total_iters") != planned.get("total_iters"):
             got.append(f"{saved.get('total_iters')} epochs there, {planned.get('total_iters')} now")
         rates, wanted = (np.asarray(plan.get("base_lrs", [])) for plan in (saved, planned))
@@ -110,7 +115,7 @@ class ResumeTraining:
             raise ConfigError(
                 "the checkpoint is of another training",
                 path=self.path,
-                expected="the same epochs, learning rate, network, source and strategy",
+                expected="the same seed, epochs, learning rate, network, source and strategy",
                 got=", ".join(got),
                 remedy="resume with the settings it was started with; to go on from its weights with new ones, start "
                 "a new training with --source FILE",
@@ -149,6 +154,7 @@ class AtomicCheckpoint:
         folder: folder of the checkpoints.
         network, optimizer, lr_scheduler: the objects to save.
         validator: evaluator whose key metric decides; it runs before this handler.
+        seed: seed of the run, kept for a resume.
 
     Raises:
         OutputError: a file cannot be written; the one that was there stays.
@@ -161,7 +167,9 @@ class AtomicCheckpoint:
         optimizer: torch.optim.Optimizer,
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
         validator: Evaluator,
+        seed: int = 0,
     ) -> None:
+        self.seed = seed
         self.folder = Path(folder)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.validator = validator
@@ -199,6 +207,7 @@ class AtomicCheckpoint:
             "epoch": engine.state.epoch,
             "best_metric": metric,
             "best_epoch": epoch,
+            "seed": self.seed,
         }
         with atomic_write(self.folder / LAST, check=read_checkpoint) as temporary:
             _save(state, temporary)

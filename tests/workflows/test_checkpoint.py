@@ -198,6 +198,13 @@ def test_resume_with_other_trainable_layers_is_refused(tmp_path: Path) -> None:
         toy.attach(ResumeTraining(str(tmp_path), toy.network, optimizer, schedule, resume=True)).run()
 
 
+def test_resume_with_another_seed_is_refused(tmp_path: Path) -> None:
+    Toy().complete(tmp_path).run()
+    toy = Toy()
+    with pytest.raises(ConfigError, match="seed 0 there, 5 now"):
+        toy.attach(ResumeTraining(str(tmp_path), *toy.parts(), resume=True, seed=5)).run()
+
+
 def test_resume_off_is_off_whatever_way_it_is_written(tmp_path: Path) -> None:
     Toy().complete(tmp_path).run()
     toy = Toy()
