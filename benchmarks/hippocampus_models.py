@@ -13,6 +13,7 @@ Cost, for the test case nearest to 35x50x36 voxels, one thread, float32, medians
 
 from __future__ import annotations
 
+import csv
 import datetime
 import json
 import logging
@@ -42,7 +43,7 @@ META = str(BUNDLE / "configs" / "metadata.json")
 
 
 def evaluate(network: str, weights: Path, folder: Path) -> dict:
-    """Summary of the bundle's evaluation on the test split."""
+    """Summary of the bundle's evaluation on the test split, with volume errors and the worst case of each structure."""
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "model.pt").symlink_to(weights.resolve())
@@ -59,7 +60,19 @@ def evaluate(network: str, weights: Path, folder: Path) -> dict:
     )
     workflow.initialize()
     workflow.run()
-    return json.loads((folder / "scores" / "metrics.json").read_text())
+    summary = json.loads((folder / "scores" / "metrics.json").read_text())
+    with (folder / "scores" / "metrics.csv").open(newline="") as stream:
+        cases = list(csv.DictReader(stream))
+    for structure in {row["structure"] for row in cases}:
+        rows = [row for row in cases if row["structure"] == structure]
+        errors = [100 * (float(row["volume_ml"]) / float(row["true_volume_ml"]) - 1) for row in rows]
+        worst = min(rows, key=lambda row: float(row["dice"]))
+        summary[structure]["volume_error_percent"] = {
+            "mean": round(statistics.fmean(errors), 1),
+            "sd": round(statistics.stdev(errors), 1),
+        }
+        summary[structure]["lowest_dice"] = {"case": worst["case"], "dice": round(float(worst["dice"]), 3)}
+    return summary
 
 
 def typical_case() -> Path:

@@ -157,7 +157,7 @@ def summarise() -> None:
     comparisons.append(paired("fine_tune", "plain_adamw", 4))
     holm(comparisons)
     summary = {
-        "command": "python benchmarks/transfer_vs_scratch.py",
+        "command": f"python benchmarks/transfer_vs_scratch.py --seeds {len(comparisons[0]['seeds'])}",
         "date": datetime.date.today().isoformat(),
         "versions": {"torch": torch.__version__, "monai": monai.__version__},
         "steps": EPOCHS * CASES_PER_EPOCH // 2,

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from medtl_monai.errors import OutputError
+from medtl_monai.inference.precision import resolve_precision
 from medtl_monai.provenance import RunRecord
 from medtl_monai.transfer.source import SCRATCH, licence_of
 from medtl_monai.weights.load import LoadReport
@@ -62,7 +63,8 @@ class RecordRun:
     def start(self, engine: Engine) -> None:
         """Write the record of a run that begins."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = {"settings": self.settings, "bundle": config_of_command(sys.argv)}
+        precision = resolve_precision(str(self.settings.get("precision", "float32")), torch.device(engine.state.device))
+        config = {"settings": {**self.settings, "precision_used": precision}, "bundle": config_of_command(sys.argv)}
         seeds = {"seed": int(self.settings.get("seed", 0))}
         threads = {"torch": torch.get_num_threads()}
         self.record = RunRecord(self.folder / "run.json", config=config, seeds=seeds, threads=threads)

@@ -63,6 +63,7 @@ def test_what_a_training_leaves_behind(trained: SimpleNamespace, cohort: Path) -
         max(float(row["val_mean_dice"]) for row in rows), abs=1e-5
     )
     assert run["config"]["settings"]["network"] == "unet"
+    assert run["config"]["settings"]["precision_used"] in ("float32", "bfloat16")
     assert run["config"]["bundle"]["patch_size"] == [16, 16, 16]
     splits = Datalist.load(cohort / "datalist.json").splits
     for split in ("training", "validation"):

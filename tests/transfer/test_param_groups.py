@@ -59,8 +59,9 @@ def test_scales_of_the_published_network(real_weights: Path, monkeypatch: pytest
     assert len(scales) == 21
     head, stem = scales.pop("blocks.11.weight"), scales.pop("blocks.0.conv.weight")
     assert head < 1.15
-    assert stem > 10
+    assert stem == pytest.approx(16.0, abs=0.1)  # the range that docs/architecture.md tells
     assert min(scales.values()) > 20
+    assert max(scales.values()) == pytest.approx(144.1, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["unet", "highres3dnet"])

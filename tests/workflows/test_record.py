@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ignite.engine import Events
 from toy import Toy, images
 
 from medtl_monai.errors import MedTLError, OutputError
+from medtl_monai.inference.precision import resolve_precision
 from medtl_monai.provenance import validate_record
 from medtl_monai.weights.load import LoadReport
 from medtl_monai.workflows.guard import FiniteLoss
@@ -136,3 +138,13 @@ def test_two_runs_in_a_row_are_two_records(tmp_path: Path, dataset: Path) -> Non
     toy.run()
     assert content(tmp_path)["started"] > first
     assert content(tmp_path)["state"] == "finished"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
+def test_the_precision_really_used_is_recorded(tmp_path: Path, precision: str) -> None:
+    handler = RecordRun(str(tmp_path / "out"), {"precision": precision}, str(tmp_path), {}, None)
+    toy = Toy()
+    toy.attach(handler).run()
+    used = content(tmp_path / "out")["config"]["settings"]["precision_used"]
+    assert used == resolve_precision(precision, torch.device("cpu"))
+    assert used != "auto"
