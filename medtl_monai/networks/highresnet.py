@@ -1,4 +1,4 @@
-"""HighRes3DNet with a fresh segmentation head, under MONAI's tensor names."""
+"""HighRes3DNet, with a fresh segmentation head or as an encoder, under MONAI's tensor names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from monai.networks.nets import HighResNet
 from torch import nn
 
+from medtl_monai.networks.encoder import Encoder
 from medtl_monai.networks.staged import StagedNetwork
 
 _STAGE_BLOCKS = {
@@ -58,3 +59,37 @@ class HighRes3DNet(StagedNetwork):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, out_channels, H, W, D)`` for an image ``(B, in_channels, H, W, D)``."""
         return self.blocks(image)
+
+
+class HighRes3DNetEncoder(Encoder):
+    """The body of HighRes3DNet as an encoder: five levels, all at full resolution, after the last block of each stage.
+
+    Args:
+        in_channels: input channels; the published stem takes 1.
+    """
+
+    def __init__(self, in_channels: int = 1) -> None:
+        super().__init__()
+        self.architecture, self.spatial_dims = "highres3dnet", 3
+        self.in_channels, self.channels = in_channels, (16, 16, 32, 64, 80)
+        self.out_channels = self.channels[-1]
+        self.strides = ((1, 1, 1),) * len(self.channels)
+        body = HighResNet(spatial_dims=3, in_channels=in_channels, out_channels=2, bias=False, dropout_prob=0.0)
+        self.blocks = body.blocks[:11]
+        self.stages = {
+            stage: tuple(f"blocks.{index}" for index in indices)
+            for stage, indices in _STAGE_BLOCKS.items()
+            if stage != "head"
+        }
+        self.levels: list[int] = [indices[-1] for stage, indices in _STAGE_BLOCKS.items() if stage != "head"]
+        if in_channels != 1:
+            self.adaptation = {"blocks.0.conv.weight": ("sum",)}
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Five feature maps ``(B, C, H, W, D)`` of an image ``(B, in_channels, H, W, D)``."""
+        features: list[torch.Tensor] = []
+        for index, block in enumerate(self.blocks):
+            image = block(image)
+            if index in self.levels:
+                features.append(image)
+        return features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 
 from torch import nn
@@ -22,10 +23,12 @@ class StagedNetwork(nn.Module):
 
     Attributes:
         architecture: name under which :func:`medtl_monai.networks.factory.build_network` builds this network.
-        stages: stage name -> names of the sub-modules in it; the last stage is the task head.
+        stages: stage name -> names of the sub-modules (or single parameters) in it; the last stage is the task head.
         in_channels: number of input channels.
         out_channels: number of output channels (classes, background included).
         dropout: dropout probability in use.
+        intensity: the intensities it expects: ``"zscore"`` (mean 0, variance 1 per volume) or ``"unit"`` ([0, 1]).
+        orientation: the direction of its input's array axes, such as ``"RAS"``; empty where any will do.
     """
 
     # Set in __init__, not annotated in the class body: torch.jit.script reads class annotations and properties.
@@ -38,6 +41,8 @@ class StagedNetwork(nn.Module):
         self.in_channels = 0
         self.out_channels = 0
         self.dropout = 0.0
+        self.intensity = "zscore"
+        self.orientation = "RAS"
         self._frozen: tuple[str, ...] = ()
 
     @property
@@ -59,12 +64,23 @@ class StagedNetwork(nn.Module):
                 got=stage,
             )
         for name in self.stages[stage]:
-            yield self.get_submodule(name)
+            member = operator.attrgetter(name)(self)
+            if isinstance(member, nn.Module):
+                yield member
+
+    def stage_parameters(self, stage: str) -> Iterator[nn.Parameter]:
+        """Yield the parameters of a stage. Raises ConfigError on a name that is not in :attr:`stages`."""
+        for module in self.stage_modules(stage):
+            yield from module.parameters()
+        for name in self.stages[stage]:
+            member = operator.attrgetter(name)(self)
+            if isinstance(member, nn.Parameter):
+                yield member
 
     def stage_of(self, parameter_name: str) -> str:
         """Stage that holds a parameter or buffer, by its ``state_dict`` name. Raises ConfigError if there is none."""
         for stage, names in self.stages.items():
-            if any(parameter_name.startswith(f"{name}.") for name in names):
+            if any(f"{parameter_name}.".startswith(f"{name}.") for name in names):
                 return stage
         raise ConfigError(f"parameter {parameter_name!r} of {self.architecture!r} is in no stage")
 
@@ -75,11 +91,10 @@ class StagedNetwork(nn.Module):
             next(self.stage_modules(stage), None)  # an unknown name is an error before anything changes
         self._frozen = tuple(stage for stage in self.stages if stage in wanted)
         for stage in self.stages:
-            for module in self.stage_modules(stage):
-                for parameter in module.parameters():
-                    parameter.requires_grad_(stage not in wanted)
-                    if stage in wanted:
-                        parameter.grad = None  # a left-over gradient would let Adam move a frozen parameter
+            for parameter in self.stage_parameters(stage):
+                parameter.requires_grad_(stage not in wanted)
+                if stage in wanted:
+                    parameter.grad = None  # a left-over gradient would let Adam move a frozen parameter
         self.train(self.training)
 
     def train(self, mode: bool = True) -> StagedNetwork:

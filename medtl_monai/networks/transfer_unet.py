@@ -1,0 +1,54 @@
+"""Segmentation with any encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from medtl_monai.networks.decoder import UNetDecoder
+from medtl_monai.networks.encoder import Encoder
+from medtl_monai.networks.padding import crop_to, pad_to
+from medtl_monai.networks.staged import StagedNetwork
+
+_CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class TransferUNet(StagedNetwork):
+    """U-Net (Ronneberger et al. 2015, arXiv:1505.04597) whose contracting path is a pretrained encoder.
+
+    Input ``(B, in_channels, H, W[, D])`` of any size: it is padded inside, with its edge values, to multiples of the
+    deepest stride; the output ``(B, out_channels, H, W[, D])`` holds logits on the input's own voxels.
+
+    Stages: those of the encoder, then ``decoder`` (fresh), then ``head``.
+
+    Args:
+        encoder: the encoder; its attributes ``intensity`` and ``orientation`` become those of the network.
+        out_channels: classes, background included.
+        decoder: joins the encoder's levels; None for a :class:`UNetDecoder` with its own widths.
+        dropout: dropout probability in that decoder.
+    """
+
+    def __init__(
+        self, encoder: Encoder, out_channels: int = 2, decoder: UNetDecoder | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.architecture = f"unet_{encoder.architecture}"
+        self.in_channels, self.out_channels, self.dropout = encoder.in_channels, out_channels, dropout
+        self.intensity, self.orientation = encoder.intensity, encoder.orientation
+        self.encoder = encoder
+        self.decoder = UNetDecoder(encoder, dropout=dropout) if decoder is None else decoder
+        self.head_conv = _CONVOLUTIONS[encoder.spatial_dims](self.decoder.out_channels, out_channels, kernel_size=1)
+        self.stages = {
+            **{stage: tuple(f"encoder.{name}" for name in names) for stage, names in encoder.stages.items()},
+            "decoder": ("decoder",),
+            "head": ("head_conv",),
+        }
+        self.multiple: list[int] = list(encoder.strides[-1])
+        # One axis keeps two voxels at the deepest level: batch norm cannot be trained on a single value.
+        self.minimum: list[int] = [max(encoder.min_size, 2 * self.multiple[0])]
+        self.minimum += [max(encoder.min_size, stride) for stride in self.multiple[1:]]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, out_channels, H, W[, D])`` for an image ``(B, in_channels, H, W[, D])``."""
+        padded = pad_to(image, self.multiple, self.minimum)
+        return crop_to(self.head_conv(self.decoder(padded, self.encoder(padded))), image)
