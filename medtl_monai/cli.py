@@ -105,18 +105,18 @@ def _check(options: argparse.Namespace) -> int:
 def _add_weights(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("weights", help="pretrained weights: list, show, fetch, import, verify, where")
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, text in (
-        ("list", "all rows of the registry"),
-        ("where", "folder where weights files are kept"),
-    ):
-        actions.add_parser(name, help=text)
-    for name, text in (
-        ("show", "all that is known about one row"),
-        ("fetch", "download one row, or find it locally"),
-        ("verify", "check the hash of the local file of one row"),
-    ):
-        actions.add_parser(name, help=text).add_argument("name")
+    listing = actions.add_parser("list", help="table of the registry")
+    listing.add_argument("--spatial-dims", type=int, choices=(2, 3), help="only networks for images of so many axes")
+    listing.add_argument("--commercial", action="store_true", help="only licences that allow commercial use")
+    listing.add_argument("--local", action="store_true", help="only files that are on this machine")
+    actions.add_parser("show", help="all that is known about one row").add_argument("name")
+    fetching = actions.add_parser("fetch", help="download one row, or find it locally")
+    fetching.add_argument("name")
+    fetching.add_argument("--commercial", action="store_true", help="refuse a licence that forbids commercial use")
     actions.add_parser("import", help="copy a file that you have into the folder").add_argument("file", type=Path)
+    verifying = actions.add_parser("verify", help="check the hash of one local file, or of all")
+    verifying.add_argument("name", nargs="?")
+    actions.add_parser("where", help="folder where weights files are kept")
     command.set_defaults(run=_weights)
 
 
