@@ -17,6 +17,7 @@ ALLOWED = {
     "findings": set(),
     "io": {"errors", "findings"},
     "data": {"errors", "findings", "io"},
+    "transforms": {"errors"},
     "weights": {"errors", "io"},
     "networks": {"errors", "weights"},
     "transfer": {"errors", "io", "networks", "weights"},

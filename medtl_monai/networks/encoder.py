@@ -20,8 +20,8 @@ class Encoder(StagedNetwork):
         in_channels: channels of the image that ``forward`` takes.
         channels: feature channels of each level, from shallow to deep.
         strides: for each level, the input voxels per feature voxel along each spatial axis.
-        min_size: smallest input length along every axis that the published layers can work on.
-        size_multiple: input lengths have to be multiples of it (1: any length will do).
+        min_size: smallest input length that the published layers can work on, along the axes that they shorten.
+        size_multiple: those input lengths have to be multiples of it (1: any length will do).
         adaptation: tensor name -> names of the rules in :data:`medtl_monai.weights.adapt.ADAPTATIONS` that turn the
             published tensor into this network's, in order; tensors that it does not name are taken as published.
         stages: ordered stage names from the stem to the last block; every parameter is in exactly one.
@@ -39,3 +39,13 @@ class Encoder(StagedNetwork):
     @abstractmethod
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps ``(B, channels[i], ...)``, one per level, of an image ``(B, in_channels, H, W[, D])``."""
+
+
+def size_multiples(encoder: Encoder) -> list[int]:
+    """The number that the input length along each axis has to be a multiple of."""
+    return [encoder.size_multiple if stride > 1 else 1 for stride in encoder.strides[-1]]
+
+
+def min_sizes(encoder: Encoder) -> list[int]:
+    """The smallest input length along each axis; an axis that keeps its resolution (inflated depth) has none."""
+    return [encoder.min_size if stride > 1 else 1 for stride in encoder.strides[-1]]

@@ -2,26 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.networks.encoders import ENCODERS_2D, ENCODERS_3D, build_encoder
 from medtl_monai.networks.highresnet import HighRes3DNet
 from medtl_monai.networks.staged import StagedNetwork, require_dropout
+from medtl_monai.networks.transfer_classifier import TransferClassifier
+from medtl_monai.networks.transfer_unet import TransferUNet
 from medtl_monai.networks.unet import SmallUNet
 
-NETWORKS: dict[str, Callable[[int, int, float], StagedNetwork]] = {
-    "unet": lambda in_channels, out_channels, dropout: SmallUNet(in_channels, out_channels, dropout=dropout),
-    "highres3dnet": lambda in_channels, out_channels, dropout: HighRes3DNet(in_channels, out_channels, dropout),
+Task = Literal["segmentation", "classification"]
+_PREFIXES: dict[str, Task] = {"unet_": "segmentation", "classifier_": "classification"}
+
+
+@dataclass(frozen=True)
+class NetworkName:
+    """What a network's name says.
+
+    Attributes:
+        name: ``unet``, ``highres3dnet``, ``unet_<encoder>`` or ``classifier_<encoder>``.
+        task: what it does.
+        spatial_dims: 2 or 3.
+        encoder: name of its encoder, empty for the two networks that have none.
+    """
+
+    name: str
+    task: Task
+    spatial_dims: int
+    encoder: str
+
+
+NETWORKS: dict[str, NetworkName] = {
+    row.name: row
+    for row in (
+        NetworkName("unet", "segmentation", 3, ""),
+        NetworkName("highres3dnet", "segmentation", 3, ""),
+        *(
+            NetworkName(f"{prefix}{encoder}", task, dims, encoder)
+            for prefix, task in _PREFIXES.items()
+            for dims, encoders in ((2, ENCODERS_2D), (3, ENCODERS_3D))
+            for encoder in encoders
+        ),
+    )
 }
+
+
+def network_name(name: str) -> NetworkName:
+    """What the name of a network says. Raises ConfigError, with the nearest name, if there is no such network."""
+    if name in NETWORKS:
+        return NETWORKS[name]
+    near = difflib.get_close_matches(name, NETWORKS, n=1)
+    raise ConfigError(
+        "unknown network",
+        expected="unet, highres3dnet, unet_<encoder> or classifier_<encoder>, with an encoder of "
+        + ", ".join((*ENCODERS_2D, *ENCODERS_3D)),
+        got=name,
+        remedy=f"did you mean {near[0]!r}?" if near else None,
+    )
 
 
 def build_network(
     name: str, *, in_channels: int = 1, out_channels: int = 2, dropout: float = 0.0, seed: int = 0
 ) -> StagedNetwork:
-    """Build a 3D network with initial weights that depend on ``seed`` alone.
+    """Build a network with initial weights that depend on ``seed`` alone.
 
     Args:
         name: a key of :data:`NETWORKS`.
@@ -33,12 +82,22 @@ def build_network(
     Raises:
         ConfigError: an unknown name, or a dropout probability outside [0, 1).
     """
-    if name not in NETWORKS:
-        raise ConfigError("unknown network", expected="one of " + ", ".join(NETWORKS), got=name)
+    row = network_name(name)
     require_dropout(dropout)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
-        return NETWORKS[name](in_channels, out_channels, dropout)
+        return _build(row, in_channels, out_channels, dropout)
+
+
+def _build(row: NetworkName, in_channels: int, out_channels: int, dropout: float) -> StagedNetwork:
+    if row.name == "unet":
+        return SmallUNet(in_channels, out_channels, dropout=dropout)
+    if row.name == "highres3dnet":
+        return HighRes3DNet(in_channels, out_channels, dropout)
+    encoder = build_encoder(row.encoder, in_channels)
+    if row.task == "classification":
+        return TransferClassifier(encoder, out_channels, dropout=dropout)
+    return TransferUNet(encoder, out_channels, dropout=dropout)
 
 
 def select_network(

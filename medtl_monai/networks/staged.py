@@ -9,17 +9,19 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torchvision.ops import StochasticDepth
 
 from medtl_monai.errors import ConfigError
 
-_STILL_WHEN_FROZEN = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, _DropoutNd)
+_STILL_WHEN_FROZEN = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, _DropoutNd, StochasticDepth)
 
 
 class StagedNetwork(nn.Module):
     """Base class of networks whose sub-modules are grouped into stages, in order from the stem to the head.
 
     Frozen means three things at once: no gradient, normalisation layers in evaluation mode (their running statistics
-    stand still), dropout off. All three survive ``network.train()``, which training engines call before every step.
+    stand still), dropout and stochastic depth off. All three survive ``network.train()``, which training engines call
+    before every step.
 
     Attributes:
         architecture: name under which :func:`medtl_monai.networks.factory.build_network` builds this network.

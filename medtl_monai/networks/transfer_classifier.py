@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from medtl_monai.networks.encoder import Encoder
+from medtl_monai.networks.encoder import Encoder, min_sizes, size_multiples
 from medtl_monai.networks.padding import pad_to
 from medtl_monai.networks.staged import StagedNetwork
 
@@ -43,8 +43,8 @@ class TransferClassifier(StagedNetwork):
             **{stage: tuple(f"encoder.{name}" for name in names) for stage, names in encoder.stages.items()},
             "head": ("class_head",),
         }
-        self.multiple: list[int] = [encoder.size_multiple] * encoder.spatial_dims
-        self.minimum: list[int] = [encoder.min_size] * encoder.spatial_dims
+        self.multiple: list[int] = size_multiples(encoder)
+        self.minimum: list[int] = min_sizes(encoder)
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """Pooled features ``(B, encoder.channels[-1])`` of an image ``(B, in_channels, H, W[, D])``."""

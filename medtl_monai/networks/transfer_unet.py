@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from medtl_monai.networks.decoder import UNetDecoder
-from medtl_monai.networks.encoder import Encoder
+from medtl_monai.networks.encoder import Encoder, min_sizes
 from medtl_monai.networks.padding import crop_to, pad_to
 from medtl_monai.networks.staged import StagedNetwork
 
@@ -44,9 +44,11 @@ class TransferUNet(StagedNetwork):
             "head": ("head_conv",),
         }
         self.multiple: list[int] = list(encoder.strides[-1])
+        self.minimum: list[int] = [
+            max(least, step) for least, step in zip(min_sizes(encoder), self.multiple, strict=True)
+        ]
         # One axis keeps two voxels at the deepest level: batch norm cannot be trained on a single value.
-        self.minimum: list[int] = [max(encoder.min_size, 2 * self.multiple[0])]
-        self.minimum += [max(encoder.min_size, stride) for stride in self.multiple[1:]]
+        self.minimum[0] = max(self.minimum[0], 2 * self.multiple[0])
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, out_channels, H, W[, D])`` for an image ``(B, in_channels, H, W[, D])``."""

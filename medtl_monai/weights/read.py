@@ -1,4 +1,8 @@
-"""Reading weights files safely: tensors or a refusal, never code."""
+"""Reading weights files safely: tensors or a refusal, never code.
+
+A file is read once. Its hash is taken, in a second thread, of the same bytes that become tensors, and the tensors do not
+depend on the file afterwards (see :mod:`medtl_monai.weights.snapshot`).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from io import BufferedReader, FileIO
 from pathlib import Path
+from string import hexdigits
 
 import safetensors
 import safetensors.torch
@@ -15,8 +22,12 @@ import torch
 
 from medtl_monai.errors import WeightsError
 from medtl_monai.io.hashing import sha256_of
-
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
+from medtl_monai.weights import archive
+from medtl_monai.weights.hashed_stream import HashedStream
+from medtl_monai.weights.snapshot import Snapshot
+from medtl_monai.weights.state import flat_state, require_finite
+from medtl_monai.weights.state import shorten as shorten
+from medtl_monai.weights.unreadable import reason_of
 
 # All that torch.load was seen to raise on cut and altered files: its unpickler trusts the order of what it reads.
 DAMAGED_FILE_ERRORS = (
@@ -35,100 +46,132 @@ DAMAGED_FILE_ERRORS = (
     ArithmeticError,
     MemoryError,
 )
+_UNREADABLE = (safetensors.SafetensorError, *DAMAGED_FILE_ERRORS)
+SAFETENSORS = ".safetensors"
+State = dict[str, torch.Tensor]
 
 
-def shorten(names: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def read_state(path: str | Path) -> dict[str, torch.Tensor]:
+def read_state(path: str | Path) -> State:
     """Read a state dict without running any code from the file.
 
-    Accepts ``.safetensors`` files and PyTorch files that ``torch.load(weights_only=True)`` takes; the state dict may
-    be wrapped once (``state_dict``, ``model`` or ``model_state_dict``), and one leading ``module.`` (from
-    DataParallel) is removed when every tensor has it.
+    Accepts ``.safetensors`` files and PyTorch files, of the zip and of the older kind, that
+    ``torch.load(weights_only=True)`` takes; the state dict may be wrapped once (``state_dict``, ``model`` or
+    ``model_state_dict``), and one leading ``module.`` (from DataParallel) is removed when every tensor has it. The
+    tensors of a file may share one piece of memory, which is theirs alone: the file may change or go.
 
     Raises:
-        WeightsError: the file is absent, damaged, holds objects other than dense tensors by name, or holds NaN or
-            infinite values.
+        WeightsError: the file is absent, damaged, holds objects other than dense tensors by name, names with two
+            ``module.`` in front, or NaN or infinite values. The checksums of zip files are compared; the older kind
+            and safetensors have none.
     """
-    path = Path(path)
+    return _read(Path(path), hashed=False, expected="")[0]
+
+
+def read_state_with_hash(path: str | Path, expected_sha256: str | None = None) -> tuple[State, str]:
+    """As :func:`read_state`, and the hex SHA-256 of exactly the bytes that the tensors were made of.
+
+    Args:
+        path: the file.
+        expected_sha256: the hash, or at least its first 8 digits; then it takes the place of a zip file's checksums.
+
+    Raises:
+        WeightsError: as :func:`read_state`, or the file has another hash than expected.
+        ValueError: ``expected_sha256`` is not 8 to 64 hex digits.
+    """
+    expected = (expected_sha256 or "").lower()
+    if expected_sha256 is not None and not (8 <= len(expected) <= 64 and set(expected) <= set(hexdigits)):
+        raise ValueError(f"8 to 64 hex digits of a SHA-256 expected, got {expected_sha256!r}")
+    return _read(Path(path), hashed=True, expected=expected)
+
+
+def _read(path: Path, hashed: bool, expected: str) -> tuple[State, str]:
     if not path.is_file():
         raise WeightsError("weights file not found", path=path, remedy="check the path")
-    content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
-    for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    strange = [name for name, value in content.items() if not (isinstance(name, str) and _is_dense(value))]
-    if strange or not content:
+    try:
+        with FileIO(path) as file:
+            return _read_open(path, file, hashed, expected)
+    except OSError as error:  # no permission, a broken disk
+        raise _unreadable(path, "a file that can be read", error) from error
+
+
+def _read_open(path: Path, file: FileIO, hashed: bool, expected: str) -> tuple[State, str]:
+    failure: WeightsError | None = None
+    state: State = {}
+    with ThreadPoolExecutor(1) as pool, closing(_source(path, file, pool if hashed else None)) as source:
+        try:
+            state = _checked(path, source, with_checksums=not expected)
+        except WeightsError as error:
+            failure = error
+        sha256 = source.sha256() if hashed else ""
+    if not sha256.startswith(expected):
         raise WeightsError(
-            "not a flat state dict",
+            "weights file is not the expected one",
             path=path,
-            expected="dense tensors by name and nothing else",
-            got=f"{len(strange)} other entries ({shorten(tuple(map(str, strange)))})" if strange else "nothing",
-            remedy="save `network.state_dict()` alone",
-        )
-    if all(name.startswith("module.") for name in content):
-        content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
-    _require_finite(content, path)
-    return dict(content)
+            expected=f"sha256 {expected}",
+            got=f"{path.stat().st_size} bytes, sha256 {sha256}",
+            remedy="delete the file and fetch it again",
+        ) from failure
+    if failure is not None:
+        raise failure
+    return state, sha256
 
 
-def _is_dense(value: object) -> bool:
-    """A tensor with values in memory, one per element: not sparse, quantised or without storage."""
-    if not isinstance(value, torch.Tensor):
-        return False
-    return value.layout == torch.strided and not value.is_meta and not value.is_quantized
+def _source(path: Path, file: FileIO, pool: ThreadPoolExecutor | None) -> Snapshot | HashedStream:
+    """The bytes of the file: all of them in memory where they can be mapped from there, else as they come."""
+    start = file.read(len(archive.MAGIC))
+    file.seek(0)
+    can_be_mapped = start == archive.MAGIC or path.suffix.lower() == SAFETENSORS
+    return Snapshot(file, pool) if can_be_mapped else HashedStream(file, pool)
 
 
-def _read_safetensors(path: Path) -> Mapping:
+def _checked(path: Path, source: Snapshot | HashedStream, with_checksums: bool) -> State:
+    """Named, dense, finite tensors, or WeightsError."""
+    expected = "a PyTorch file of tensors (read with weights_only=True)"
     try:
-        return safetensors.torch.load_file(path, device="cpu")
-    except (safetensors.SafetensorError, *DAMAGED_FILE_ERRORS) as error:
-        raise _unreadable(path, "a whole safetensors file", error) from error
+        if isinstance(source, HashedStream):
+            content = torch.load(BufferedReader(source), map_location="cpu", weights_only=True)
+        elif path.suffix.lower() == SAFETENSORS:
+            expected = "a whole safetensors file"
+            content = _from_safetensors(source)
+        else:
+            content = _from_zip(source, with_checksums)
+    except _UNREADABLE as error:
+        raise _unreadable(path, expected, error) from error
+    state = flat_state(content, path)
+    require_finite(state, path)
+    return state
 
 
-def _read_torch(path: Path) -> Mapping:
-    try:
-        _require_checksums(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGED_FILE_ERRORS as error:
-        raise _unreadable(path, "a PyTorch file of tensors (read with weights_only=True)", error) from error
-    if not isinstance(content, Mapping):
-        raise WeightsError("not a state dict", path=path, expected="a mapping", got=type(content).__name__)
-    return content
+def _from_safetensors(snapshot: Snapshot) -> State:
+    if snapshot.path is not None:
+        return safetensors.torch.load_file(snapshot.path, device="cpu")
+    with snapshot.open() as stream:
+        return safetensors.torch.load(stream.read())
 
 
-def _require_checksums(path: Path) -> None:
-    """torch.load skips the CRC-32 of each tensor in a zip file, and would hand out altered values."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-        if bad is not None:
-            raise zipfile.BadZipFile(f"CRC-32 of {bad} does not match its content")
+def _from_zip(snapshot: Snapshot, with_checksums: bool) -> object:
+    records = archive.read_records(snapshot)
+    if with_checksums:
+        archive.require_checksums(snapshot, records)
+    if snapshot.path is not None and archive.is_mappable(records):
+        return torch.load(snapshot.path, map_location="cpu", weights_only=True, mmap=True)
+    with snapshot.open() as stream:
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> WeightsError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+    reason, remedy = reason_of(error, path)
     return WeightsError(
         "weights file cannot be read",
         path=path,
         expected=expected,
-        got=f"{path.stat().st_size} bytes, sha256 {sha256_of(path)[:12]}, {type(error).__name__}: {reason}",
-        remedy="fetch the file again; a file that holds code is never loaded",
+        got=f"{path.stat().st_size} bytes, sha256 {_hash_or_nothing(path)}: {reason}",
+        remedy=remedy,
     )
 
 
-def _require_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
-    bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise WeightsError(
-            "weights hold NaN or infinite values",
-            path=path,
-            expected="finite values",
-            got=f"{len(bad)} tensors ({shorten(tuple(bad))})",
-            remedy="fetch the file again or train again",
-        )
+def _hash_or_nothing(path: Path) -> str:
+    try:
+        return sha256_of(path)[:12]
+    except OSError:
+        return "unknown"

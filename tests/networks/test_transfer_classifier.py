@@ -45,3 +45,10 @@ def test_script_and_export_give_the_same_logits():
     image = torch.rand(2, 1, 20, 23)
     assert torch.allclose(torch.jit.script(network)(image), network(image), atol=1e-6)
     assert torch.allclose(torch.export.export(network, (image,)).module()(image), network(image), atol=1e-6)
+
+
+def test_depth_that_keeps_its_resolution_is_not_padded():
+    encoder = ToyEncoder(3, (2, 2))
+    encoder.strides, encoder.min_size, encoder.size_multiple = ((2, 2, 1), (4, 4, 1)), 32, 16
+    network = TransferClassifier(encoder)
+    assert (network.minimum, network.multiple) == ([32, 32, 1], [16, 16, 1])

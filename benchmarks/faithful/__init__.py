@@ -1,0 +1,1 @@
+"""Measurements behind ``benchmarks/faithful_weights.py``: each returns one row, computed from running both sides."""

@@ -1,0 +1,35 @@
+"""A network's own attributes choose orientation and intensities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from torch import nn
+
+from medtl_monai.networks.factory import build_network
+from medtl_monai.transforms.network_input import intensity_for, orientation_for
+
+
+def scan() -> MetaTensor:
+    """Axes L, P, S: a first voxel at the right, front and bottom."""
+    array = torch.arange(2 * 3 * 4, dtype=torch.float32).reshape(1, 2, 3, 4)
+    return MetaTensor(array, affine=torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0])))
+
+
+def test_medicalnet_gets_superior_first_and_others_ras() -> None:
+    image = scan()
+    ras = np.flip(image.numpy(), axis=(1, 2))
+    turned = orientation_for(build_network("unet_medicalnet_resnet10"), "image")({"image": image})["image"]
+    assert np.array_equal(turned.numpy(), ras.transpose(0, 3, 2, 1))
+    for network in (build_network("unet"), nn.Identity()):
+        assert np.array_equal(orientation_for(network, "image")({"image": scan()})["image"].numpy(), ras)
+
+
+def test_imagenet_gets_the_unit_interval_and_others_a_z_score() -> None:
+    unit = intensity_for(build_network("unet_squeezenet1_0_i3d"), ["image"])({"image": scan()})["image"]
+    assert (float(unit.min()), float(unit.max())) == (0.0, 1.0)
+    for network in (build_network("unet"), nn.Identity()):
+        scaled = intensity_for(network, ["image"])({"image": scan()})["image"]
+        assert abs(float(scaled.mean())) < 1e-6
+        assert abs(float(scaled.std(unbiased=False)) - 1.0) < 1e-5
