@@ -108,6 +108,7 @@ class RunRecord:
         path: str | PathLike[str] | None = None,
         sha256: str | None = None,
         licence: str = "",
+        lineage: Sequence[object] = (),
         report: object = None,
     ) -> None:
         """Record weights that were used.
@@ -117,11 +118,13 @@ class RunRecord:
             path: their file; its last part is stored.
             sha256: hash of the file; computed from `path` if not given.
             licence: their licence.
+            lineage: all weights that they come from, oldest first, themselves included.
             report: the load report (a dataclass or anything that `plain` takes).
         """
         digest = file_sha256(path) if sha256 is None and path is not None else sha256
         file = None if path is None else Path(path).name
-        row = {"name": name, "file": file, "sha256": digest, "licence": licence, "report": report}
+        row: dict[str, object] = {"name": name, "file": file, "sha256": digest, "licence": licence}
+        row |= {"lineage": list(lineage), "report": report}
         self._change(weights=[*self._content["weights"], self._plain(row)])
 
     def add_findings(self, findings: Iterable[Finding]) -> None:

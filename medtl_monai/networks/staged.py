@@ -34,7 +34,7 @@ class StagedNetwork(nn.Module):
     """
 
     # Set in __init__, not annotated in the class body: torch.jit.script reads class annotations and properties.
-    __jit_unused_properties__ = ("frozen_stages", "head")
+    __jit_unused_properties__ = ("frozen_stages", "head", "task_stages")
     architecture = ""
 
     def __init__(self) -> None:
@@ -56,6 +56,11 @@ class StagedNetwork(nn.Module):
     def head(self) -> str:
         """Name of the last stage, the one a new task re-initialises."""
         return list(self.stages)[-1]
+
+    @property
+    def task_stages(self) -> tuple[str, ...]:
+        """Names of the stages that a new task trains from initial weights; here the head alone."""
+        return (self.head,)
 
     def stage_modules(self, stage: str) -> Iterator[nn.Module]:
         """Yield the sub-modules of a stage. Raises ConfigError on a name that is not in :attr:`stages`."""

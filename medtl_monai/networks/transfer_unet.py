@@ -50,6 +50,11 @@ class TransferUNet(StagedNetwork):
         # One axis keeps two voxels at the deepest level: batch norm cannot be trained on a single value.
         self.minimum[0] = max(self.minimum[0], 2 * self.multiple[0])
 
+    @property
+    def task_stages(self) -> tuple[str, ...]:
+        """The decoder and the head: no published weights fill them."""
+        return ("decoder", self.head)
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, out_channels, H, W[, D])`` for an image ``(B, in_channels, H, W[, D])``."""
         padded = pad_to(image, self.multiple, self.minimum)

@@ -37,10 +37,8 @@ def encoder_of(network: StagedNetwork) -> Encoder | None:
 
 
 def fresh_parts(network: StagedNetwork) -> tuple[str, ...]:
-    """The sub-modules that a new task trains from initial weights: all but the encoder, else the head."""
-    if encoder_of(network) is None:
-        return tuple(network.stages[network.head])
-    return tuple(name for name, _ in network.named_children() if name != "encoder")
+    """The sub-modules that a new task trains from initial weights."""
+    return tuple(name for stage in network.task_stages for name in network.stages[stage])
 
 
 def has_published_names(encoder: Encoder, state: State) -> bool:

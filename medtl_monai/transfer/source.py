@@ -10,6 +10,7 @@ from medtl_monai.errors import ConfigError
 from medtl_monai.networks.encoders import published_architecture
 from medtl_monai.networks.factory import build_network, network_name
 from medtl_monai.networks.staged import StagedNetwork
+from medtl_monai.switch import switch
 from medtl_monai.transfer.matching import Candidate, encoder_of, for_encoder, for_same_network, has_published_names
 from medtl_monai.transfer.parity import source_parity
 from medtl_monai.transfer.recognise import recognise
@@ -103,15 +104,14 @@ def load_source(
         ConfigError: the source belongs to another network, or a switch is neither true nor false.
         WeightsError: the weights are absent, damaged, do not fill the network, or may not be used so.
     """
-    for name, value in (("commercial", commercial), ("check_parity", check_parity)):
-        if not isinstance(value, bool):
-            raise ConfigError(f"--{name} is a switch", expected="true or false", got=value)
+    for_commerce = switch("commercial", commercial)
+    with_parity = switch("check_parity", check_parity)
     if source == SCRATCH:
         return None
     if is_file_source(source):
-        report = _load_file(network, source_file(source), commercial)
+        report = _load_file(network, source_file(source), for_commerce)
     else:
-        report = _load_row(network, pretrained(source), commercial, check_parity)
+        report = _load_row(network, pretrained(source), for_commerce, with_parity)
     logger.info("%s", report.table())
     return report
 
@@ -131,9 +131,9 @@ def lineage_of(source: str, sha256: str | None = None) -> tuple[Lineage, ...]:
     return lineage_of_file(source_file(source)) if row is None else (lineage_of_row(row, sha256),)
 
 
-def licence_of(source: str) -> str:
-    """Licence of a source, for the record of a run."""
-    return REGISTRY[source].licence if source in REGISTRY else "not known to the registry"
+def lineage_of_run(source: str, report: LoadReport | None) -> tuple[Lineage, ...]:
+    """The lineage of a model that is trained from ``source``, loaded with this report; for bundle configurations."""
+    return lineage_of(source, None if report is None else report.sha256)
 
 
 def _require_architecture(network: StagedNetwork, row: PretrainedWeights) -> None:

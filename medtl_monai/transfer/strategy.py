@@ -20,17 +20,19 @@ class TransferStrategy:
 
     Attributes:
         name: the word on the command line.
-        trainable: stages that train: ``"all"``, or ``"head"`` for the last stage alone.
+        trainable: stages that train: ``"all"``, or ``"task"`` for those that the task brings along: the head, and the
+            decoder around a pretrained encoder.
         summary: one sentence for reports.
     """
 
     name: str
-    trainable: Literal["all", "head"]
+    trainable: Literal["all", "task"]
     summary: str
 
     def frozen_stages(self, network: StagedNetwork) -> tuple[str, ...]:
         """Names of the stages that this strategy freezes in ``network``."""
-        return () if self.trainable == "all" else tuple(stage for stage in network.stages if stage != network.head)
+        task = network.task_stages
+        return () if self.trainable == "all" else tuple(stage for stage in network.stages if stage not in task)
 
     def prepare(self, network: StagedNetwork) -> None:
         """Freeze what the strategy freezes (no gradient, norm statistics still, dropout off) and free the rest."""
@@ -50,7 +52,9 @@ STRATEGIES: dict[str, TransferStrategy] = {
     strategy.name: strategy
     for strategy in (
         TransferStrategy("fine_tune", "all", "every stage trains, starting from the source"),
-        TransferStrategy("linear_probe", "head", "only the new head trains on frozen features of the source"),
+        TransferStrategy(
+            "linear_probe", "task", "only the new head (and decoder) trains on the source's frozen features"
+        ),
     )
 }
 

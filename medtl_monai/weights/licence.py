@@ -88,6 +88,25 @@ def write_lineage(path: str | Path, lineages: Iterable[Lineage]) -> Path:
     return target
 
 
+def record_lineage(path: str | Path, lineages: Iterable[Lineage]) -> None:
+    """Record the ancestors of a weights file that was just written: beside it, and in its bundle's metadata.
+
+    A file in the ``models`` folder of a bundle is the bundle's model, so ``weights_lineage`` in its
+    ``configs/metadata.json`` is brought up to date; that file is left alone when it says the same already.
+
+    Raises:
+        WeightsError: the metadata cannot be read.
+        OutputError: a file cannot be written.
+    """
+    target, entries = Path(path).absolute(), tuple(lineages)
+    write_lineage(target, entries)
+    metadata = target.parent.parent / "configs" / "metadata.json"
+    if target.parent.name != "models" or not metadata.is_file() or _read(metadata) == list(entries):
+        return
+    content = json.loads(metadata.read_text(encoding="utf-8"))
+    write_json(metadata, {**content, KEY: [entry.as_dict() for entry in entries]})
+
+
 def check_commercial(lineages: Sequence[Lineage], commercial: bool) -> None:
     """Raise WeightsError, naming every offender, if ``commercial`` use is planned and an ancestor does not allow it.
 

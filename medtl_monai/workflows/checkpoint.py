@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from torch import nn
 
 from medtl_monai.errors import ConfigError, MedTLError, WeightsError
 from medtl_monai.io.atomic import atomic_write
+from medtl_monai.switch import switch
+from medtl_monai.weights.licence import Lineage, lineage_of_file, record_lineage, write_lineage
 from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state
 from medtl_monai.workflows.ranks import is_main_process
-from medtl_monai.workflows.switch import switch
 from medtl_monai.workflows.validation import has_cases
 
 BEST, LAST, PREVIOUS = "model.pt", "last.pt", "model_previous.pt"
@@ -155,6 +156,8 @@ class AtomicCheckpoint:
         network, optimizer, lr_scheduler: the objects to save.
         validator: evaluator whose key metric decides; it runs before this handler.
         seed: seed of the run, kept for a resume.
+        lineage: the weights that the training started from; it goes beside ``model.pt`` and, in a bundle, into its
+            metadata (:func:`medtl_monai.weights.licence.record_lineage`).
 
     Raises:
         OutputError: a file cannot be written; the one that was there stays.
@@ -168,8 +171,9 @@ class AtomicCheckpoint:
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
         validator: Evaluator,
         seed: int = 0,
+        lineage: Sequence[Lineage] = (),
     ) -> None:
-        self.seed = seed
+        self.seed, self.lineage = seed, tuple(lineage)
         self.folder = Path(folder)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.validator = validator
@@ -190,6 +194,7 @@ class AtomicCheckpoint:
         if (self.folder / BEST).is_file():
             with atomic_write(self.folder / PREVIOUS, check=read_state) as temporary:
                 shutil.copyfile(self.folder / BEST, temporary)
+            write_lineage(self.folder / PREVIOUS, lineage_of_file(self.folder / BEST))
         self._save_if_best(engine)
 
     def __call__(self, engine: Engine) -> None:
@@ -198,7 +203,7 @@ class AtomicCheckpoint:
         if has_cases(self.validator):
             self._save_if_best(engine)
         else:
-            save_network(self.network, self.folder / BEST)
+            self._save_best()
         metric, epoch = engine.state.best
         state = {
             "network": bare(self.network).state_dict(),
@@ -223,10 +228,14 @@ class AtomicCheckpoint:
                 remedy="lower --learning_rate",
             )
 
+    def _save_best(self) -> None:
+        save_network(self.network, self.folder / BEST)
+        record_lineage(self.folder / BEST, self.lineage)
+
     def _save_if_best(self, engine: Engine) -> None:
         if getattr(engine.state, "validated_epoch", None) != engine.state.epoch:
             return
         metric = float(self.validator.state.metrics[self.validator.state.key_metric_name])
         if metric > engine.state.best[0]:
-            save_network(self.network, self.folder / BEST)
+            self._save_best()
             engine.state.best = (metric, engine.state.epoch)

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from medtl_monai.errors import OutputError
 from medtl_monai.inference.precision import resolve_precision
 from medtl_monai.provenance import RunRecord
-from medtl_monai.transfer.source import SCRATCH, licence_of
+from medtl_monai.transfer.source import SCRATCH, lineage_of_run
 from medtl_monai.weights.load import LoadReport
 from medtl_monai.workflows.batches import NAMELESS
 from medtl_monai.workflows.ranks import is_main_process
@@ -70,11 +70,12 @@ class RecordRun:
         self.record = RunRecord(self.folder / "run.json", config=config, seeds=seeds, threads=threads)
         self.record.set_data(self.data, self.dataset_dir)
         if self.load_report is not None:
-            source = str(self.settings.get("source", SCRATCH))
+            lineage = lineage_of_run(str(self.settings.get("source", SCRATCH)), self.load_report)
             self.record.add_weights(
                 self.load_report.source,
                 sha256=self.load_report.sha256,
-                licence=licence_of(source),
+                licence=(lineage[-1].licence if lineage else None) or "unknown",
+                lineage=[entry.as_dict() for entry in lineage],
                 report=self.load_report.as_dict(),
             )
 

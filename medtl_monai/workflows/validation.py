@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
 from medtl_monai.errors import ConfigError
-from medtl_monai.workflows.switch import switch
+from medtl_monai.switch import switch
 
 logger = logging.getLogger(__name__)
 

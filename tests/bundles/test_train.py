@@ -53,7 +53,8 @@ def sha256(path: Path) -> str:
 
 def test_what_a_training_leaves_behind(trained: SimpleNamespace, cohort: Path) -> None:
     folder = trained.folder
-    assert sorted(path.name for path in folder.iterdir()) == ["curves.csv", "last.pt", "model.pt", "run.json"]
+    files = ["curves.csv", "last.pt", "model.pt", "model.pt.lineage.json", "run.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
     rows = list(csv.DictReader((folder / "curves.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     run = record(folder)
@@ -144,7 +145,31 @@ def test_the_published_network_and_weights(train: Train, real_weights: Path, two
     assert all(last[name].double().sum().item() in values for name in body)
 
 
-@pytest.mark.parametrize("network", ["unet", "highres3dnet"])
+def test_an_inflated_imagenet_network_from_training_to_mask(
+    train: Train, command: Train, real_weights: Path, two_scans: Path, bundle_copy: Path, series: Path, tmp_path: Path
+) -> None:
+    """ImageNet weights in 3D, with the lineage in three places, and a mask from the model that comes out."""
+    source, models = "imagenet_squeezenet1_0_pruned", bundle_copy / "models"
+    environment = {"MEDTL_WEIGHTS": str(real_weights), "MEDTL_OFFLINE": "1"}
+    knobs = {"source": source, "commercial": "true", "datalist": two_scans, "val_at_start": "false"}
+    ok(train(models, environment=environment, **knobs))
+    run = record(models)
+    assert run["config"]["settings"]["network"] == "unet_squeezenet1_0_i3d"
+    (weights,) = run["weights"]
+    assert (weights["report"]["missing"], len(weights["report"]["adapted"])) == (
+        [],
+        25,
+    )  # the stem, and three convolutions in each of eight fire modules
+    metadata = json.loads((bundle_copy / "configs" / "metadata.json").read_text())
+    sidecar = json.loads((models / "model.pt.lineage.json").read_text())
+    assert metadata["weights_lineage"] == sidecar["weights_lineage"] == weights["lineage"]
+    assert [parent["source"] for parent in weights["lineage"]] == [source]
+    options = {"config_file": "configs/inference.json", "network": "unet_squeezenet1_0_i3d", "dataset_dir": series}
+    ok(command("run", folder=bundle_copy, output_dir=tmp_path, **options))
+    assert len(list(tmp_path.glob("*.nii.gz"))) == 1
+
+
+@pytest.mark.parametrize("network", ["unet", "highres3dnet", "unet_medicalnet_resnet10"])
 def test_networks_by_name(train: Train, two_scans: Path, tmp_path: Path, network: str) -> None:
     ok(train(tmp_path, network=network, datalist=two_scans, val_at_start="false"))
     own = build_network(network, out_channels=3).state_dict()

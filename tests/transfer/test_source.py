@@ -14,7 +14,7 @@ from torch import nn
 from medtl_monai.errors import ConfigError, WeightsError
 from medtl_monai.networks.factory import build_network
 from medtl_monai.networks.staged import parameter_count
-from medtl_monai.transfer.source import is_file_source, licence_of, load_source, network_for, network_for_source
+from medtl_monai.transfer.source import is_file_source, lineage_of, load_source, network_for, network_for_source
 from medtl_monai.weights.adapt import rename
 from medtl_monai.weights.read import read_state
 from medtl_monai.weights.registry import pretrained
@@ -222,6 +222,10 @@ def test_absent_or_damaged_file(tmp_path: Path) -> None:
         network_for(str(tmp_path / "model.pt"), default="unet", out_channels=2)
 
 
-def test_licences() -> None:
-    assert licence_of(GIF) == "MIT"
-    assert licence_of("runs/model.pt") == "not known to the registry"
+def test_lineage(gif: Path, tmp_path: Path) -> None:
+    (row,) = lineage_of(GIF)
+    assert (row.source, row.licence, row.commercial) == (GIF, "MIT", True)
+    assert lineage_of("scratch") == ()
+    (unknown,) = lineage_of("runs/model.pt")
+    assert (unknown.licence, unknown.commercial) == (None, False)
+    assert lineage_of("runs/renamed.pt", pretrained(GIF).sha256)[0].source == GIF

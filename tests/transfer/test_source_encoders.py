@@ -221,5 +221,5 @@ def test_a_registered_file_given_by_its_path_keeps_its_licence(tmp_path: Path, m
 
 
 def test_a_switch_is_true_or_false() -> None:
-    with pytest.raises(ConfigError, match="--commercial is a switch"):
+    with pytest.raises(ConfigError, match="setting 'commercial' is on or off"):
         load_source(build_network("unet"), "scratch", commercial="no")

@@ -138,3 +138,12 @@ def test_wrapped_for_distributed_training(process_group: None) -> None:
     step(wrapped, optimizer)
     moved = {n for n, t in network.state_dict().items() if not torch.equal(t, before[n])}
     assert moved == {"blocks.11.weight", "blocks.11.bias"}
+
+
+def test_a_probe_trains_all_that_the_task_brings_along() -> None:
+    """A random decoder under a trained head would be no probe of the source."""
+    for name, parts in (("unet_squeezenet1_0", {"decoder", "head_conv"}), ("classifier_squeezenet1_0", {"class_head"})):
+        network = build_network(name)
+        build_optimizer(network, strategy="linear_probe", lr=0.1)
+        trained = {tensor.split(".")[0] for tensor, value in network.named_parameters() if value.requires_grad}
+        assert trained == parts

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from medtl_monai.errors import OutputError, WeightsError
-from medtl_monai.weights.licence import Lineage, check_commercial, lineage_of_file, lineage_of_row, write_lineage
+from medtl_monai.weights.licence import (
+    Lineage,
+    check_commercial,
+    lineage_of_file,
+    lineage_of_row,
+    record_lineage,
+    write_lineage,
+)
 from medtl_monai.weights.registry import REGISTRY, pretrained
 
 FREE = lineage_of_row(pretrained("imagenet_resnet18"), "f37072fd" + "0" * 56)
@@ -131,3 +138,21 @@ def test_a_record_is_written_whole_beside_the_file(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["model.pt", "model.pt.lineage.json"]
     with pytest.raises(OutputError):
         write_lineage(tmp_path / "absent" / "model.pt", [SWAG])
+
+
+def test_the_bundle_that_holds_the_file_says_so_too(tmp_path: Path) -> None:
+    model, metadata = tmp_path / "models" / "model.pt", tmp_path / "configs" / "metadata.json"
+    model.parent.mkdir()
+    metadata.parent.mkdir()
+    metadata.write_text('{"version": "1.0", "weights_lineage": []}')
+    record_lineage(model, [])
+    assert metadata.read_text() == '{"version": "1.0", "weights_lineage": []}'  # nothing new: not rewritten
+    record_lineage(model, [SWAG])
+    assert json.loads(metadata.read_text()) == {"version": "1.0", "weights_lineage": [SWAG.as_dict()]}
+    assert lineage_of_file(model) == (SWAG,)
+    record_lineage(model, [])  # trained anew from scratch: the old ancestor is gone from both
+    assert lineage_of_file(model) == ()
+    outside = tmp_path / "runs" / "model.pt"
+    outside.parent.mkdir()
+    record_lineage(outside, [SWAG])
+    assert json.loads(metadata.read_text())["weights_lineage"] == []

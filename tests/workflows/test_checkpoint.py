@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import random
@@ -15,6 +16,7 @@ from torch import nn
 from toy import Toy, same, stop_after, train_for_ever
 
 from medtl_monai.errors import ConfigError, MedTLError, OutputError, WeightsError
+from medtl_monai.weights.licence import Lineage, lineage_of_file
 from medtl_monai.weights.read import read_state
 from medtl_monai.workflows.checkpoint import AtomicCheckpoint, ResumeTraining, read_checkpoint, save_network
 from medtl_monai.workflows.validation import ValidateEvery
@@ -76,7 +78,12 @@ def test_a_resume_does_not_move_the_model_aside(tmp_path: Path) -> None:
     stop_after(stopped, 2)
     stopped.run()
     Toy().complete(tmp_path, resume=True).run()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.csv", "last.pt", "model.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "curves.csv",
+        "last.pt",
+        "model.pt",
+        "model.pt.lineage.json",
+    ]
 
 
 def test_without_validation_cases_the_last_weights_are_the_model(tmp_path: Path) -> None:
@@ -129,7 +136,32 @@ def test_a_full_disk_stops_the_training_and_spares_the_earlier_model(tiny_disk: 
         Toy(width=8192).complete(tiny_disk).run()
     assert "free space" in str(caught.value)
     assert (tiny_disk / "model.pt").read_bytes() == before
-    assert sorted(path.name for path in tiny_disk.iterdir()) == ["curves.csv", "model.pt", "model_previous.pt"]
+    assert sorted(path.name for path in tiny_disk.iterdir()) == [
+        "curves.csv",
+        "model.pt",
+        "model_previous.pt",
+        "model_previous.pt.lineage.json",
+    ]
+
+
+def test_the_lineage_goes_where_the_model_goes(tmp_path: Path) -> None:
+    entry = Lineage("imagenet_resnet18", "BSD-3-Clause", True)
+    models = tmp_path / "models"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "metadata.json").write_text("{}")
+    for lineage in ((entry,), ()):
+        toy = Toy(epochs=1).attach()
+        toy.attach(
+            ValidateEvery(toy.evaluator),
+            AtomicCheckpoint(str(models), *toy.parts(), toy.evaluator, lineage=lineage),
+        )
+        toy.run()
+        assert lineage_of_file(models / "model.pt") == lineage
+        assert json.loads((tmp_path / "configs" / "metadata.json").read_text())["weights_lineage"] == [
+            parent.as_dict() for parent in lineage
+        ]
+    sidecar = json.loads((models / "model_previous.pt.lineage.json").read_text())
+    assert sidecar["weights_lineage"] == [entry.as_dict()]
 
 
 def test_diverged_weights_are_not_saved(tmp_path: Path) -> None:

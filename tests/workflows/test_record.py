@@ -34,7 +34,7 @@ def dataset(tmp_path: Path) -> Path:
 
 def recorder(folder: Path, dataset: Path, report: LoadReport | None = None, **case: str) -> RecordRun:
     row = {key: str(dataset / f"{key}s" / "scan.nii.gz") for key in ("image", "label")} | case
-    return RecordRun(str(folder), {"seed": 5, "source": "x"}, str(dataset), {"training": [row]}, report)
+    return RecordRun(str(folder), {"seed": 5, "source": "runs/x.pt"}, str(dataset), {"training": [row]}, report)
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -60,6 +60,7 @@ def test_a_finished_run(tmp_path: Path, dataset: Path) -> None:
     (weights,) = record["weights"]
     assert (weights["name"], weights["sha256"]) == ("my weights", "ab" * 32)
     assert weights["report"]["loaded"] == ["a"]
+    assert [entry["licence"] for entry in weights["lineage"]] == [None]
 
 
 def test_a_case_without_a_name_is_named_by_its_file_and_no_folder_is_stored(tmp_path: Path, dataset: Path) -> None:

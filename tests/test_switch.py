@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medtl_monai.errors import ConfigError
-from medtl_monai.workflows.switch import switch
+from medtl_monai.switch import switch
 
 
 @pytest.mark.parametrize(
