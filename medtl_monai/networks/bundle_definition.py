@@ -6,7 +6,7 @@ import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from medtl_monai.errors import ConfigError
 
@@ -44,12 +44,12 @@ class NetworkDefinition:
 
 
 def read_network_definition(bundle: str | Path) -> NetworkDefinition:
-    """The network of a bundle: the id ``network_def``, else ``network``, of its inference, else its train configuration.
+    """The network of a bundle: ``network_def``, else ``network``, in its inference configuration, else in that of training.
 
-    References (``@id``, ``@id::part``, ``@id#part``) are replaced by the values they stand for. Anything that would need
-    code to run is refused, also in values that look harmless: expressions (``$...``), macros (``%...``), components
-    inside the arguments, targets outside ``monai.networks.nets``, components that need others first (``_requires_``) or
-    may be switched off (``_disabled_``).
+    References (``@id``, ``@id::part``, ``@id#part``) are replaced by the values they stand for. Anything that would
+    need code to run is refused, also in values that look harmless: expressions (``$...``), macros (``%...``),
+    components inside the arguments, targets outside ``monai.networks.nets``, components that need others first
+    (``_requires_``) or may be switched off (``_disabled_``).
 
     Args:
         bundle: the bundle's folder, which holds ``configs``.
@@ -131,7 +131,10 @@ class _Reader:
         self.require_simple(component, where)
         if "." in target and not target.startswith(f"{MONAI_NETWORKS}."):
             self.refuse(
-                f"{where}#_target_", "code from outside MONAI's networks", f"{MONAI_NETWORKS}.* or its class name", target
+                f"{where}#_target_",
+                "code from outside MONAI's networks",
+                f"{MONAI_NETWORKS}.* or its class name",
+                target,
             )
         arguments = {
             key: self.plain(value, f"{where}#{key}", ()) for key, value in component.items() if not key.startswith("_")
@@ -150,7 +153,7 @@ class _Reader:
             if not (isinstance(value, dict) and value.get("_target_") in _OWN_TARGETS):
                 self.refuse(where, "not the name of a network", "a name", value, _OWN_REMEDY)
             component = value
-        return self.refuse(where, "nested too deeply", f"at most {_DEEPEST} levels", "more")
+        self.refuse(where, "nested too deeply", f"at most {_DEEPEST} levels", "more")
 
     def require_simple(self, component: dict[str, Any], where: str) -> None:
         for key in component:
@@ -205,7 +208,7 @@ class _Reader:
         if isinstance(value, str) and value.startswith("%"):
             self.refuse(where, "a macro", _PLAIN, value)
 
-    def refuse(self, where: str, why: str, expected: str, got: object, remedy: str = _WRITE_IT_OUT) -> Any:
+    def refuse(self, where: str, why: str, expected: str, got: object, remedy: str = _WRITE_IT_OUT) -> NoReturn:
         text = str(got)
         raise ConfigError(
             f"the bundle's network cannot be used: {where!r} is {why}",
