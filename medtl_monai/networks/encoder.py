@@ -30,11 +30,11 @@ class Encoder(StagedNetwork):
     def __init__(self) -> None:
         super().__init__()
         self.spatial_dims = 0
-        self.channels: tuple[int, ...] = ()
-        self.strides: tuple[tuple[int, ...], ...] = ()
+        self.channels = tuple[int, ...]()
+        self.strides = tuple[tuple[int, ...], ...]()
         self.min_size = 1
         self.size_multiple = 1
-        self.adaptation: dict[str, tuple[str, ...]] = {}
+        self.adaptation = dict[str, tuple[str, ...]]()
 
     @abstractmethod
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:

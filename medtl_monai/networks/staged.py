@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -39,13 +39,13 @@ class StagedNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages: Mapping[str, tuple[str, ...]] = {}
+        self.stages = dict[str, tuple[str, ...]]()
         self.in_channels = 0
         self.out_channels = 0
         self.dropout = 0.0
         self.intensity = "zscore"
         self.orientation = "RAS"
-        self._frozen: tuple[str, ...] = ()
+        self._frozen = tuple[str, ...]()
 
     @property
     def frozen_stages(self) -> tuple[str, ...]:

@@ -43,8 +43,8 @@ class TransferClassifier(StagedNetwork):
             **{stage: tuple(f"encoder.{name}" for name in names) for stage, names in encoder.stages.items()},
             "head": ("class_head",),
         }
-        self.multiple: list[int] = size_multiples(encoder)
-        self.minimum: list[int] = min_sizes(encoder)
+        self.multiple = size_multiples(encoder)
+        self.minimum = min_sizes(encoder)
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """Pooled features ``(B, encoder.channels[-1])`` of an image ``(B, in_channels, H, W[, D])``."""

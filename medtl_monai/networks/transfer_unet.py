@@ -43,10 +43,8 @@ class TransferUNet(StagedNetwork):
             "decoder": ("decoder",),
             "head": ("head_conv",),
         }
-        self.multiple: list[int] = list(encoder.strides[-1])
-        self.minimum: list[int] = [
-            max(least, step) for least, step in zip(min_sizes(encoder), self.multiple, strict=True)
-        ]
+        self.multiple = list(encoder.strides[-1])
+        self.minimum = [max(least, step) for least, step in zip(min_sizes(encoder), self.multiple, strict=True)]
         # One axis keeps two voxels at the deepest level: batch norm cannot be trained on a single value.
         self.minimum[0] = max(self.minimum[0], 2 * self.multiple[0])
 
