@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Compose
 from torch import nn
 
 from medtl_monai.networks.factory import build_network
 from medtl_monai.transforms.network_input import intensity_for, orientation_for
+from medtl_monai.transforms.preprocessing import preprocessing
+from medtl_monai.weights.registry import REGISTRY, PretrainedWeights
 
 
 def scan() -> MetaTensor:
@@ -33,3 +37,16 @@ def test_imagenet_gets_the_unit_interval_and_others_a_z_score() -> None:
         scaled = intensity_for(network, ["image"])({"image": scan()})["image"]
         assert abs(float(scaled.mean())) < 1e-6
         assert abs(float(scaled.std(unbiased=False)) - 1.0) < 1e-5
+
+
+@pytest.mark.parametrize("row", REGISTRY.values(), ids=list(REGISTRY))
+def test_every_registry_row_names_a_preprocessing_that_its_network_can_take(row: PretrainedWeights) -> None:
+    """The row chooses the transforms; what they give has the shape and the intensities that the row states."""
+    image = MetaTensor(torch.rand(1, 9, 8, 7) * 900 + 1, affine=torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0])))
+    if row.input.spatial_dims == 2:
+        image = MetaTensor(torch.rand(1, 40, 30) * 255)
+    prepared = Compose(preprocessing(row.input.preprocessing, "image"))({"image": image})["image"]
+    assert prepared.shape[0] == row.input.channels
+    assert abs(float(prepared.mean())) < 1.0
+    if row.input.orientation == "SAR":
+        assert tuple(prepared.shape[1:]) == (7, 8, 9)
