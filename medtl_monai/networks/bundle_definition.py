@@ -44,7 +44,7 @@ class NetworkDefinition:
 
 
 def read_network_definition(bundle: str | Path) -> NetworkDefinition:
-    """The network of a bundle: ``network_def``, else ``network``, in its inference configuration, else in that of training.
+    """The network of a bundle: id ``network_def``, else ``network``, in its inference, else in its train configuration.
 
     References (``@id``, ``@id::part``, ``@id#part``) are replaced by the values they stand for. Anything that would
     need code to run is refused, also in values that look harmless: expressions (``$...``), macros (``%...``),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.networks.bundle_network import PREFIX as BUNDLE_PREFIX
+from medtl_monai.networks.bundle_network import bundle_network
 from medtl_monai.networks.encoders import ENCODERS_2D, ENCODERS_3D, build_encoder
 from medtl_monai.networks.highresnet import HighRes3DNet
 from medtl_monai.networks.staged import StagedNetwork, require_dropout
@@ -73,17 +76,21 @@ def build_network(
     """Build a network with initial weights that depend on ``seed`` alone.
 
     Args:
-        name: a key of :data:`NETWORKS`.
+        name: a key of :data:`NETWORKS`, or ``bundle:`` and the folder of a MONAI bundle whose network is wanted.
         in_channels: input channels.
         out_channels: classes, background included.
         dropout: dropout probability.
         seed: seed of the initial weights; the global random state is left as it was.
 
     Raises:
-        ConfigError: an unknown name, or a dropout probability outside [0, 1).
+        ConfigError: an unknown name, a dropout probability outside [0, 1), or a bundle whose network cannot be built
+            without running code from it.
     """
-    row = network_name(name)
     require_dropout(dropout)
+    if name.startswith(BUNDLE_PREFIX):
+        folder = Path(name.removeprefix(BUNDLE_PREFIX))
+        return bundle_network(folder, in_channels=in_channels, out_channels=out_channels, seed=seed, dropout=dropout)
+    row = network_name(name)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the accelerators too
         return _build(row, in_channels, out_channels, dropout)

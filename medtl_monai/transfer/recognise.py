@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from medtl_monai.errors import WeightsError
+from medtl_monai.networks.bundle_network import PREFIX as BUNDLE_PREFIX
 from medtl_monai.networks.encoders import build_encoder
 from medtl_monai.networks.factory import NETWORKS, NetworkName, build_network, network_name
 from medtl_monai.weights.registry import REGISTRY
@@ -27,7 +28,7 @@ def recognise(path: Path, state: State, default: str) -> str:
         WeightsError: the tensors belong to no network of this library.
     """
     recorded = _recorded(path)
-    if recorded and recorded in NETWORKS and _share(recorded, state) > 0.5:
+    if recorded.startswith(BUNDLE_PREFIX) or (recorded in NETWORKS and _share(recorded, state) > 0.5):
         return recorded
     shares = {name: _share(name, state) for name in ("unet", "highres3dnet")}
     best = max(shares, key=lambda name: shares[name])

@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.networks.bundle_definition import read_network_definition
+from medtl_monai.networks.bundle_network import PREFIX as BUNDLE_PREFIX
+from medtl_monai.networks.bundle_network import BundleNetwork, bundle_candidate
 from medtl_monai.networks.encoders import published_architecture
 from medtl_monai.networks.factory import build_network, network_name
 from medtl_monai.networks.staged import StagedNetwork
@@ -32,6 +35,12 @@ def is_file_source(source: str) -> bool:
     return Path(source).suffix.lower() in _WEIGHTS_SUFFIXES or len(Path(source).parts) > 1
 
 
+def bundle_of(path: Path) -> Path | None:
+    """The MONAI bundle that a weights file is the model of, or None."""
+    folder = path.parent.parent
+    return folder if path.parent.name == "models" and (folder / "configs").is_dir() else None
+
+
 def source_file(source: str) -> Path:
     """The weights file of a file source; a bundle's folder means its ``models/model.pt``."""
     path = Path(source)
@@ -53,8 +62,23 @@ def network_for_source(source: str, *, default: str) -> str:
         return default
     if is_file_source(source):
         path = source_file(source)
+        bundle = bundle_of(path)
+        if bundle is not None and not (definition := read_network_definition(bundle)).name:
+            _require_dims(definition.arguments.get("spatial_dims"), source, default)
+            return f"{BUNDLE_PREFIX}{bundle}"
         return recognise(path, rename(read_state(path), _TORCHVISION), default)
     return _network_for_row(pretrained(source), default)
+
+
+def _require_dims(dims: object, source: str, default: str) -> None:
+    wanted = network_name(default).spatial_dims
+    if dims is not None and dims != wanted:
+        raise ConfigError(
+            f"source {source!r} is a {dims}D network",
+            expected=f"a {wanted}D source for network {default!r}",
+            got=f"{dims}D weights, which have no {wanted}D form here",
+            remedy=f"`medtl weights list --spatial-dims {wanted}` shows the sources that fit",
+        )
 
 
 def _network_for_row(row: PretrainedWeights, default: str) -> str:
@@ -62,12 +86,7 @@ def _network_for_row(row: PretrainedWeights, default: str) -> str:
     if wanted.encoder and published_architecture(wanted.encoder) == row.architecture:
         return default
     if row.input.spatial_dims > wanted.spatial_dims:
-        raise ConfigError(
-            f"source {row.name!r} is a 3D network",
-            expected=f"a 2D source for network {default!r}",
-            got="3D weights, which have no 2D form",
-            remedy="`medtl weights list --spatial-dims 2` shows the sources that fit",
-        )
+        _require_dims(row.input.spatial_dims, row.name, default)
     if row.architecture == "highres3dnet" and wanted.task == "segmentation":
         return row.architecture
     inflated = "_i3d" if row.input.spatial_dims < wanted.spatial_dims else ""
@@ -167,7 +186,9 @@ def _load_file(network: StagedNetwork, path: Path, commercial: bool) -> LoadRepo
     state = rename(state, _TORCHVISION)
     check_commercial(lineage_of(str(path), sha256), commercial)
     encoder = encoder_of(network)
-    if encoder is not None and has_published_names(encoder, state):
+    if isinstance(network, BundleNetwork):
+        candidate = Candidate(*bundle_candidate(network, state))
+    elif encoder is not None and has_published_names(encoder, state):
         architecture = published_architecture(encoder.architecture)
         heads = {head for row in REGISTRY.values() if row.architecture == architecture for head in row.head}
         candidate = for_encoder(network, encoder, state, sorted(heads))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from monai.networks.nets import UNet
 from torch import nn
 
 from medtl_monai.errors import ConfigError, WeightsError
@@ -204,6 +205,34 @@ def test_a_bundle_folder_is_a_source(project: Path) -> None:
     report = load_source(network, bundle)
     assert report is not None
     assert (network.architecture, report.source, report.parameter_share) == ("unet", "model.pt", 1.0)
+
+
+def test_the_bundle_of_somebody_else_is_a_source(tmp_path: Path) -> None:
+    """A model-zoo bundle with MONAI's UNet for 4 classes gives its body to a task with 3."""
+    bundle = tmp_path / "zoo"
+    for folder in ("configs", "models"):
+        (bundle / folder).mkdir(parents=True)
+    arguments = {"spatial_dims": 3, "in_channels": 1, "channels": [4, 8], "strides": [2], "num_res_units": 1}
+    definition = {"_target_": "UNet", **arguments, "out_channels": 4}
+    (bundle / "configs" / "inference.json").write_text(json.dumps({"network_def": definition}))
+    theirs = UNet(**arguments, out_channels=4)
+    torch.save(theirs.state_dict(), bundle / "models" / "model.pt")
+    for source in (str(bundle), str(bundle / "models" / "model.pt")):
+        network = network_for(source, default="unet", out_channels=3, seed=1)
+        assert network.architecture == f"bundle:{bundle}"
+        report = load_source(network, source)
+        assert report is not None
+        assert (report.missing, report.unexpected, report.mismatched) == ((), (), ())
+        own = network.state_dict()
+        assert all(torch.equal(own[name], theirs.state_dict()[name.removeprefix("net.")]) for name in report.loaded)
+        assert len(report.loaded) > len(report.reinitialised) > 0
+        assert network(torch.rand(1, 1, 8, 8, 8)).shape == (1, 3, 8, 8, 8)
+    again = build_network(network.architecture, out_channels=3, seed=1)
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    assert load_source(again, str(tmp_path / "mine.pt")) is not None  # what was trained from it goes back in
+    assert same(state_of(again), state_of(network))
+    with pytest.raises(ConfigError, match="is a 3D network"):
+        network_for(str(bundle), default="unet_resnet18", out_channels=3)
 
 
 def test_commercial_use_refuses_what_does_not_allow_it(tmp_path: Path, monkeypatch) -> None:
