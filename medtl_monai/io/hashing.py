@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from os import PathLike
 
 _CHUNK_BYTES = 1 << 20
@@ -15,12 +14,4 @@ def sha256_of(path: str | PathLike[str]) -> str:
     with open(path, "rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
-    return digest.hexdigest()
-
-
-def sha256_of_pieces(pieces: Iterable[bytes | memoryview]) -> str:
-    """Hex SHA-256 of pieces of memory one after the other. Each may be reused once the next is asked for."""
-    digest = hashlib.sha256()
-    for piece in pieces:
-        digest.update(piece)
     return digest.hexdigest()

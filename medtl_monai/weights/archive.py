@@ -1,95 +1,140 @@
-"""The zip container of PyTorch files: whether its tensors can be mapped as they lie, and whether its checksums hold."""
+"""The bytes of a weights file: its SHA-256, the CRC-32 of the entries of a zip file, and whether it changes meanwhile."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import struct
+import time
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from medtl_monai.weights.snapshot import Snapshot
+from io import FileIO
 
 MAGIC = b"PK\x03\x04"
-_ALIGNMENT = 64  # torch.save's own; every dtype and every vector unit is content with it
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature ... length of the name, length of the extra field
 _PIECE_BYTES = 1 << 18
+_COARSEST_TICK_S = 0.02
 
 
 @dataclass(frozen=True)
 class Record:
-    """An entry of the archive.
+    """An entry of a zip file.
 
     Attributes:
         name: path inside the archive.
-        offset: where its content begins in the file.
-        size: bytes of content.
+        start, end: where its content lies in the file, in bytes.
         crc: CRC-32 of the content, from the directory.
-        is_plain: stored without compression.
     """
 
     name: str
-    offset: int
-    size: int
+    start: int
+    end: int
     crc: int
-    is_plain: bool
 
 
-def read_records(snapshot: Snapshot) -> list[Record]:
-    """The entries of a zip file, in the order of its directory.
+def state_of(file: FileIO) -> tuple[int, ...]:
+    """What differs when an open file is written to: two equal answers, and nothing was changed in between."""
+    now = os.fstat(file.fileno())
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
+
+
+def settled_state_of(file: FileIO) -> tuple[int, ...]:
+    """:func:`state_of` a file whose last change is so long ago that the next one has another time stamp."""
+    state = state_of(file)
+    age = time.time() - max(state[-2:]) / 1e9
+    if 0 <= age < _COARSEST_TICK_S:
+        time.sleep(_COARSEST_TICK_S - age)
+        state = state_of(file)
+    return state
+
+
+def read_records(file: FileIO) -> list[Record]:
+    """The entries of a zip file as they lie in it.
+
+    Compressed entries, which torch.save does not write, are checked at once.
 
     Raises:
-        zipfile.BadZipFile: no directory (the file is cut off), or one that contradicts the entries' own headers.
+        zipfile.BadZipFile: no directory (the file is cut off), or one that contradicts the entries.
     """
-    with snapshot.open() as stream, zipfile.ZipFile(stream) as archive:
+    with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
-    return [_record(snapshot, entry) for entry in entries]
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) and (bad := archive.testzip()):
+            raise _altered(bad)
+    return sorted((_record(file, entry) for entry in entries if _is_stored(entry)), key=lambda record: record.start)
 
 
-def _record(snapshot: Snapshot, entry: zipfile.ZipInfo) -> Record:
-    header = memoryview(bytearray(_LOCAL_HEADER.size))
-    read = snapshot.read_at(entry.header_offset, header)
-    signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-    if read != _LOCAL_HEADER.size or signature != MAGIC:
-        raise zipfile.BadZipFile(f"the header of {entry.filename} is damaged")
-    return Record(
-        name=entry.filename,
-        offset=entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length,
-        size=entry.file_size,
-        crc=entry.CRC,
-        is_plain=entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size,
-    )
+def _is_stored(entry: zipfile.ZipInfo) -> bool:
+    if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
+        raise zipfile.BadZipFile(f"altered: two sizes for {entry.filename}")
+    return entry.compress_type == zipfile.ZIP_STORED
 
 
-def is_mappable(records: list[Record]) -> bool:
-    """Whether all entries lie in the file as torch.save puts them: not compressed, tensors at aligned positions."""
-    return all(
-        record.is_plain and (record.offset % _ALIGNMENT == 0 or "/data/" not in record.name) for record in records
-    )
+def _record(file: FileIO, entry: zipfile.ZipInfo) -> Record:
+    file.seek(entry.header_offset)
+    header = file.read(_LOCAL_HEADER.size)
+    if len(header) != _LOCAL_HEADER.size or not header.startswith(MAGIC):
+        raise zipfile.BadZipFile(f"altered: no entry {entry.filename} where the directory says")
+    _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+    return Record(entry.filename, start, start + entry.file_size, entry.CRC)
 
 
-def require_checksums(snapshot: Snapshot, records: list[Record]) -> None:
-    """Compare the CRC-32 of every entry: torch.load does not, and would hand out altered values.
+def check_bytes(file: FileIO, records: Sequence[Record], hashed: bool) -> str:
+    """Read a file once from front to back; its hex SHA-256, or "" if it is not asked for.
+
+    Args:
+        file: at its start.
+        records: entries whose CRC-32 is to be compared, by their place in the file.
+        hashed: whether the SHA-256 is asked for.
 
     Raises:
-        zipfile.BadZipFile: an entry's content is not what was written.
+        zipfile.BadZipFile: the content of a record is not what was written.
     """
-    if not all(record.is_plain for record in records):
-        with snapshot.open() as stream, zipfile.ZipFile(stream) as archive:
-            bad = archive.testzip()
-    else:
-        buffer = memoryview(bytearray(_PIECE_BYTES))
-        bad = next((record.name for record in records if _crc32(snapshot, record, buffer) != record.crc), None)
-    if bad is not None:
-        raise zipfile.BadZipFile(f"altered: the CRC-32 of {bad} does not match its content")
+    digest = hashlib.sha256()
+    checksums = _Checksums(records)
+    piece = memoryview(bytearray(_PIECE_BYTES))
+    while length := file.readinto(piece):
+        if hashed:
+            digest.update(piece[:length])
+        checksums.update(piece[:length])
+    checksums.finish()
+    return digest.hexdigest() if hashed else ""
 
 
-def _crc32(snapshot: Snapshot, record: Record, buffer: memoryview) -> int:
-    crc, done = 0, 0
-    while done < record.size:
-        piece = buffer[: min(len(buffer), record.size - done)]
-        length = snapshot.read_at(record.offset + done, piece)
-        if not length:
-            raise zipfile.BadZipFile(f"cut off inside {record.name}")
-        crc = zlib.crc32(piece[:length], crc)
-        done += length
-    return crc
+class _Checksums:
+    """CRC-32 of records that lie one after the other in a stream of pieces."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+        self._next = 0
+        self._crc = 0
+        self._position = 0
+
+    def update(self, piece: memoryview) -> None:
+        """Go on. Raises zipfile.BadZipFile at the end of a record that is not what was written."""
+        begin, end = self._position, self._position + len(piece)
+        self._position = end
+        while self._next < len(self._records) and (record := self._records[self._next]).start < end:
+            self._crc = zlib.crc32(piece[max(record.start - begin, 0) : record.end - begin], self._crc)
+            if record.end > end:
+                return
+            self._compare(record)
+
+    def finish(self) -> None:
+        """Raises zipfile.BadZipFile for a record that the stream did not reach the end of."""
+        for record in self._records[self._next :]:
+            if record.end > self._position:
+                raise zipfile.BadZipFile(f"cut off inside {record.name}")
+            self._compare(record)
+
+    def _compare(self, record: Record) -> None:
+        if self._crc != record.crc:
+            raise _altered(record.name)
+        self._crc = 0
+        self._next += 1
+
+
+def _altered(name: str) -> zipfile.BadZipFile:
+    return zipfile.BadZipFile(f"altered: the CRC-32 of {name} does not match its content")

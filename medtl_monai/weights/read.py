@@ -1,7 +1,8 @@
 """Reading weights files safely: tensors or a refusal, never code.
 
-A file is read once. Its hash is taken, in a second thread, of the same bytes that become tensors, and the tensors do not
-depend on the file afterwards (see :mod:`medtl_monai.weights.snapshot`).
+A second thread takes the hash or compares the checksums while torch reads the same open file; a file that changes
+meanwhile is refused, so the hash is that of the bytes that became tensors. Files are read, never mapped: no tensor
+depends on its file afterwards, and one that is cut short under way gives an error, not a dead process.
 """
 
 from __future__ import annotations
@@ -89,20 +90,12 @@ def _read(path: Path, hashed: bool, expected: str) -> tuple[State, str]:
         raise WeightsError("weights file not found", path=path, remedy="check the path")
     try:
         with FileIO(path) as file:
-            return _read_open(path, file, hashed, expected)
+            before = archive.settled_state_of(file) if hashed else archive.state_of(file)
+            state, sha256, failure = _read_beside_hash(path, file, hashed, with_checksums=not expected)
+            if archive.state_of(file) != before:
+                raise WeightsError("weights file was changed while it was read", path=path, remedy="try again")
     except OSError as error:  # no permission, a broken disk
-        raise _unreadable(path, "a file that can be read", error) from error
-
-
-def _read_open(path: Path, file: FileIO, hashed: bool, expected: str) -> tuple[State, str]:
-    failure: WeightsError | None = None
-    state: State = {}
-    with ThreadPoolExecutor(1) as pool, closing(_source(path, file, pool if hashed else None)) as source:
-        try:
-            state = _checked(path, source, with_checksums=not expected)
-        except WeightsError as error:
-            failure = error
-        sha256 = source.sha256() if hashed else ""
+        raise _unreadable(path, error) from error
     if not sha256.startswith(expected):
         raise WeightsError(
             "weights file is not the expected one",
@@ -116,47 +109,28 @@ def _read_open(path: Path, file: FileIO, hashed: bool, expected: str) -> tuple[S
     return state, sha256
 
 
-def _source(path: Path, file: FileIO, pool: ThreadPoolExecutor | None) -> Snapshot | HashedStream:
-    """The bytes of the file: all of them in memory where they can be mapped from there, else as they come."""
-    start = file.read(len(archive.MAGIC))
-    file.seek(0)
-    can_be_mapped = start == archive.MAGIC or path.suffix.lower() == SAFETENSORS
-    return Snapshot(file, pool) if can_be_mapped else HashedStream(file, pool)
-
-
-def _checked(path: Path, source: Snapshot | HashedStream, with_checksums: bool) -> State:
-    """Named, dense, finite tensors, or WeightsError."""
-    expected = "a PyTorch file of tensors (read with weights_only=True)"
+def _read_beside_hash(
+    path: Path, file: FileIO, hashed: bool, with_checksums: bool
+) -> tuple[State, str, WeightsError | None]:
+    """State and hash, or why there is no state; the failure of a checksum tells more than what torch made of it."""
+    state: State = {}
+    sha256 = ""
+    failure: WeightsError | None = None
+    records: list[archive.Record] = []
     try:
-        if isinstance(source, HashedStream):
-            content = torch.load(BufferedReader(source), map_location="cpu", weights_only=True)
-        elif path.suffix.lower() == SAFETENSORS:
-            expected = "a whole safetensors file"
-            content = _from_safetensors(source)
-        else:
-            content = _from_zip(source, with_checksums)
+        if with_checksums and file.read(len(archive.MAGIC)) == archive.MAGIC:
+            records = archive.read_records(file)
     except _UNREADABLE as error:
-        raise _unreadable(path, expected, error) from error
-    state = flat_state(content, path)
-    require_finite(state, path)
-    return state
-
-
-def _from_safetensors(snapshot: Snapshot) -> State:
-    if snapshot.path is not None:
-        return safetensors.torch.load_file(snapshot.path, device="cpu")
-    with snapshot.open() as stream:
-        return safetensors.torch.load(stream.read())
-
-
-def _from_zip(snapshot: Snapshot, with_checksums: bool) -> object:
-    records = archive.read_records(snapshot)
-    if with_checksums:
-        archive.require_checksums(snapshot, records)
-    if snapshot.path is not None and archive.is_mappable(records):
-        return torch.load(snapshot.path, map_location="cpu", weights_only=True, mmap=True)
-    with snapshot.open() as stream:
-        return torch.load(stream, map_location="cpu", weights_only=True)
+        failure = _unreadable(path, error)
+    with ThreadPoolExecutor(1) as pool, FileIO(path) as again:
+        checked = pool.submit(archive.check_bytes, again, records, hashed) if hashed or records else None
+        if failure is None:
+            try:
+                state = _finite_state(path, file)
+            except WeightsError as error:
+                failure = error
+        ...
+    return state, sha256, failure
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> WeightsError:

@@ -46,7 +46,7 @@ ZOO: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[str, ...], bool]] = 
     ),
     "SwinUNETR": (
         {**IN_3D, "out_channels": 14, "feature_size": 12, "depths": [1, 1, 1, 1], "img_size": 96},
-        (32, 32, 32),
+        (64, 32, 32),
         ("net.out.conv.conv",),
         False,
     ),
