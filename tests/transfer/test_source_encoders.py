@@ -18,6 +18,7 @@ from medtl_monai.networks.encoders import build_encoder
 from medtl_monai.networks.factory import build_network
 from medtl_monai.transfer.source import load_source, network_for, network_for_source
 from medtl_monai.weights import registry
+from medtl_monai.weights.load import fill_network, match_state
 from medtl_monai.weights.registry import pretrained
 
 State = dict[str, torch.Tensor]
@@ -252,3 +253,15 @@ def test_a_registered_file_given_by_its_path_keeps_its_licence(tmp_path: Path, m
 def test_a_switch_is_true_or_false() -> None:
     with pytest.raises(ConfigError, match="setting 'commercial' is on or off"):
         load_source(build_network("unet"), "scratch", commercial="no")
+
+
+def test_a_file_without_its_head_does_not_fill_a_network_that_declares_no_new_one() -> None:
+    trained = build_network("classifier_medicalnet_resnet10", out_channels=3, seed=1)
+    headless = {name: tensor for name, tensor in state_of(trained).items() if not name.startswith("class_head.")}
+    network = build_network("classifier_medicalnet_resnet10", out_channels=3, seed=2)
+    before = state_of(network)
+    report = match_state(network, headless, source="headless", sha256="0" * 64)
+    assert report.missing == ("class_head.1.weight", "class_head.1.bias")
+    with pytest.raises(WeightsError, match=r"2 missing \(class_head\.1\.weight, class_head\.1\.bias\)"):
+        fill_network(network, headless, report)
+    assert same(state_of(network), before)
