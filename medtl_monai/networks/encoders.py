@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
-from medtl_monai.errors import ConfigError
+from medtl_monai.lookup import look_up
 from medtl_monai.networks.encoder import Encoder
 from medtl_monai.networks.highresnet import HighRes3DNetEncoder
 from medtl_monai.networks.imagenet import IMAGENET_ARCHITECTURES, build_imagenet_encoder
@@ -20,6 +18,7 @@ ENCODERS_3D: tuple[str, ...] = (
     "highres3dnet",
     *(f"{architecture}_{suffix}" for architecture in ENCODERS_2D for suffix in INFLATIONS),
 )
+DIMENSIONS: dict[str, int] = {**dict.fromkeys(ENCODERS_2D, 2), **dict.fromkeys(ENCODERS_3D, 3)}
 
 
 def published_architecture(name: str) -> str:
@@ -41,16 +40,8 @@ def build_encoder(name: str, in_channels: int = 1) -> Encoder:
     Raises:
         ConfigError: an unknown name; the message names the nearest.
     """
-    if name in ENCODERS_2D:
+    if look_up(DIMENSIONS, name, "encoder") == 2:
         return build_imagenet_encoder(name, in_channels)
-    if name not in ENCODERS_3D:
-        near = difflib.get_close_matches(name, (*ENCODERS_2D, *ENCODERS_3D), n=1)
-        raise ConfigError(
-            "unknown encoder",
-            expected="one of " + ", ".join((*ENCODERS_2D, *ENCODERS_3D)),
-            got=name,
-            remedy=f"did you mean {near[0]!r}?" if near else None,
-        )
     if name == "highres3dnet":
         return HighRes3DNetEncoder(in_channels)
     if name.startswith("medicalnet_resnet"):
@@ -58,12 +49,3 @@ def build_encoder(name: str, in_channels: int = 1) -> Encoder:
         return MedicalNetEncoder(depth, in_channels, output_stride=32 if name.endswith(_STRIDE_32) else 8)
     base, _, suffix = name.rpartition("_")
     return inflate(build_imagenet_encoder(base, in_channels), INFLATIONS[suffix])
-
-
-def encoder_dims(name: str) -> int:
-    """2 or 3, without building the encoder. Raises ConfigError for an unknown name."""
-    if name in ENCODERS_2D:
-        return 2
-    if name in ENCODERS_3D:
-        return 3
-    raise ConfigError("unknown encoder", expected="one of " + ", ".join((*ENCODERS_2D, *ENCODERS_3D)), got=name)

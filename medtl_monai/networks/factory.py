@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from medtl_monai.errors import ConfigError
+from medtl_monai.lookup import look_up
 from medtl_monai.networks.bundle_network import PREFIX as BUNDLE_PREFIX
 from medtl_monai.networks.bundle_network import bundle_network
 from medtl_monai.networks.encoders import ENCODERS_2D, ENCODERS_3D, build_encoder
@@ -58,16 +57,7 @@ NETWORKS: dict[str, NetworkName] = {
 
 def network_name(name: str) -> NetworkName:
     """What the name of a network says. Raises ConfigError, with the nearest name, if there is no such network."""
-    if name in NETWORKS:
-        return NETWORKS[name]
-    near = difflib.get_close_matches(name, NETWORKS, n=1)
-    raise ConfigError(
-        "unknown network",
-        expected="unet, highres3dnet, unet_<encoder> or classifier_<encoder>, with an encoder of "
-        + ", ".join((*ENCODERS_2D, *ENCODERS_3D)),
-        got=name,
-        remedy=f"did you mean {near[0]!r}?" if near else None,
-    )
+    return look_up(NETWORKS, name, "network")
 
 
 def build_network(

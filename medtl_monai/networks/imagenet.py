@@ -8,7 +8,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models.vgg import cfgs, make_layers
 
-from medtl_monai.errors import ConfigError
+from medtl_monai.lookup import look_up
 from medtl_monai.networks.encoder import Encoder
 from medtl_monai.networks.imagenet_base import ImageNetEncoder
 from medtl_monai.networks.imagenet_features import DenseNetEncoder, FeaturesEncoder, Layout, SwinEncoder
@@ -90,14 +90,8 @@ def build_imagenet_encoder(architecture: str, in_channels: int = 3, stem: str = 
     Raises:
         ConfigError: an unknown architecture or stem, or a stem that does not take this number of channels.
     """
-    if architecture not in _BUILDERS:
-        raise ConfigError(
-            "unknown 2D encoder",
-            expected="one of " + ", ".join(_BUILDERS),
-            got=architecture,
-            remedy="choose one of them; the names are torchvision's",
-        )
+    builder = look_up(_BUILDERS, architecture, "2D encoder")
     require_stem(stem, in_channels)
-    encoder = _BUILDERS[architecture](architecture)
+    encoder = builder(architecture)
     adapt_stem(encoder, in_channels, stem)
     return encoder

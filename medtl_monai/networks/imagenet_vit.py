@@ -64,6 +64,27 @@ class ViTEncoder(ImageNetEncoder):
 
         Raises ConfigError if a length is not a multiple of the patch size.
         """
+        embedded = self.patches(image)
+        height, width = embedded.shape[2], embedded.shape[3]
+        token = torch.cat(
+            [self.class_token.expand(embedded.shape[0], -1, -1), embedded.flatten(2).transpose(1, 2)], dim=1
+        )
+        token = self.encoder.dropout(token + self.positions(height, width))
+        levels: list[torch.Tensor] = []
+        for index, block in enumerate(self.encoder.layers):
+            token = block(token)
+            if (index + 1) % self.step == 0:
+                levels.append(token)
+        levels[len(levels) - 1] = self.encoder.ln(levels[len(levels) - 1])
+        return levels
+
+    def patches(self, image: torch.Tensor) -> torch.Tensor:
+        """Embedded patches ``(B, channels, h, w)``, before any position. Raises ConfigError as :meth:`tokens` does."""
+        self.require_patches(image)
+        return self.conv_proj(self.adapter(image))
+
+    def require_patches(self, image: torch.Tensor) -> None:
+        """Raise ConfigError unless height and width are multiples of the patch size."""
         if image.shape[2] % self.patch != 0 or image.shape[3] % self.patch != 0:
             if not torch.jit.is_scripting():
                 raise ConfigError(
@@ -73,17 +94,6 @@ class ViTEncoder(ImageNetEncoder):
                     remedy="pad the image",
                 )
             raise ValueError("the image does not divide into patches: pad it")
-        embedded = self.conv_proj(self.adapter(image))
-        height, width = embedded.shape[2], embedded.shape[3]
-        token = torch.cat([self.class_token.expand(image.shape[0], -1, -1), embedded.flatten(2).transpose(1, 2)], dim=1)
-        token = self.encoder.dropout(token + self.positions(height, width))
-        levels: list[torch.Tensor] = []
-        for index, block in enumerate(self.encoder.layers):
-            token = block(token)
-            if (index + 1) % self.step == 0:
-                levels.append(token)
-        levels[len(levels) - 1] = self.encoder.ln(levels[len(levels) - 1])
-        return levels
 
     def positions(self, height: int, width: int) -> torch.Tensor:
         """Position embedding ``(1, 1 + height * width, channels)``; the published one where the grid is its own."""

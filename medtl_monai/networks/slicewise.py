@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torchvision.models.swin_transformer import PatchMerging, ShiftedWindowAttention, shifted_window_attention
 
-from medtl_monai.errors import ConfigError
 from medtl_monai.networks.imagenet_vit import ViTEncoder
 
 
@@ -84,29 +83,7 @@ class SlicewiseViTEncoder(ViTEncoder):
         tokens = self.tokens(image)
         return tokens[len(tokens) - 1][:, 0].reshape([image.shape[0], -1, self.width]).mean(dim=1)
 
-    def tokens(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Class token and patch tokens ``(B * D', 1 + h * w, channels)`` of each level, the last after the norm.
-
-        Raises ConfigError if height or width is not a multiple of the patch size.
-        """
-        if image.shape[2] % self.patch != 0 or image.shape[3] % self.patch != 0:
-            if not torch.jit.is_scripting():
-                raise ConfigError(
-                    "the slices do not divide into patches",
-                    expected=f"height and width that are multiples of {self.patch}",
-                    got=f"{image.shape[2]} x {image.shape[3]}",
-                    remedy="pad the volume",
-                )
-            raise ValueError("the slices do not divide into patches: pad the volume")
-        embedded = self.conv_proj(self.adapter(image)).permute(0, 4, 1, 2, 3).flatten(0, 1)
-        height, width = embedded.shape[2], embedded.shape[3]
-        first = self.class_token.expand(embedded.shape[0], -1, -1)
-        token = torch.cat([first, embedded.flatten(2).transpose(1, 2)], dim=1)
-        token = self.encoder.dropout(token + self.positions(height, width))
-        levels: list[torch.Tensor] = []
-        for index, block in enumerate(self.encoder.layers):
-            token = block(token)
-            if (index + 1) % self.step == 0:
-                levels.append(token)
-        levels[len(levels) - 1] = self.encoder.ln(levels[len(levels) - 1])
-        return levels
+    def patches(self, image: torch.Tensor) -> torch.Tensor:
+        """Embedded patches ``(B * D', channels, h, w)``: slices count as images. Raises ConfigError as before."""
+        self.require_patches(image)
+        return self.conv_proj(self.adapter(image)).permute(0, 4, 1, 2, 3).flatten(0, 1)

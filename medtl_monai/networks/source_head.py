@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from medtl_monai.errors import ConfigError, WeightsError
+from medtl_monai.errors import WeightsError
+from medtl_monai.lookup import look_up
 from medtl_monai.networks.imagenet import IMAGENET_ARCHITECTURES
 from medtl_monai.networks.imagenet_base import ImageNetEncoder
 from medtl_monai.networks.stem import ReplicateAndNormalise
@@ -39,14 +40,7 @@ _LONGEST = 400  # characters of PyTorch's own account in an error; it names ever
 
 
 def _head_name(architecture: str) -> str:
-    if architecture not in SOURCE_HEADS:
-        raise ConfigError(
-            "no published head is known",
-            expected="one of " + ", ".join(SOURCE_HEADS),
-            got=architecture,
-            remedy="give the name of the 2D network that was published",
-        )
-    return SOURCE_HEADS[architecture]
+    return look_up(SOURCE_HEADS, architecture, "architecture of a published head")
 
 
 def build_source_head(architecture: str) -> nn.Sequential:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.lookup import look_up
 from medtl_monai.networks.staged import StagedNetwork
 from medtl_monai.transfer.param_groups import parameter_groups
 
@@ -61,15 +61,7 @@ STRATEGIES: dict[str, TransferStrategy] = {
 
 def build_strategy(name: str) -> TransferStrategy:
     """The strategy of a name. Raises ConfigError, with the nearest name, if there is none."""
-    if name in STRATEGIES:
-        return STRATEGIES[name]
-    near = difflib.get_close_matches(name, STRATEGIES, n=1)
-    raise ConfigError(
-        "unknown transfer strategy",
-        expected="one of " + ", ".join(STRATEGIES),
-        got=name,
-        remedy=f"did you mean {near[0]!r}?" if near else None,
-    )
+    return look_up(STRATEGIES, name, "transfer strategy")
 
 
 def build_optimizer(

@@ -11,7 +11,8 @@ from monai.config import KeysCollection
 from monai.transforms import Lambdad, MapTransform, ScaleIntensityRanged
 
 from medtl_monai.errors import ConfigError, IntensityError
-from medtl_monai.transforms.names import case_of, look_up, unchanged
+from medtl_monai.lookup import look_up
+from medtl_monai.transforms.names import case_of, unchanged
 
 
 class CTWindow(NamedTuple):

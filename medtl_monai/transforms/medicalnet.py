@@ -14,8 +14,9 @@ from monai.transforms import CropForegroundd, Lambdad, MapTransform, NormalizeIn
 from monai.utils import ensure_tuple
 
 from medtl_monai.errors import ConfigError, IntensityError
+from medtl_monai.lookup import look_up
 from medtl_monai.transforms.intensity import clip_to_percentiles, like, to_array
-from medtl_monai.transforms.names import case_of, look_up, unchanged
+from medtl_monai.transforms.names import case_of, unchanged
 from medtl_monai.transforms.zoom import ZoomNearestd
 
 Crop = Literal["exact", "published", "none"]

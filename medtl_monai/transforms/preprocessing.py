@@ -10,10 +10,10 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.lookup import look_up
 from medtl_monai.transforms.imagenet import imagenet
 from medtl_monai.transforms.medicalnet import medicalnet_demo, medicalnet_paper
 from medtl_monai.transforms.mri import unit, zscore
-from medtl_monai.transforms.names import look_up
 
 PREPROCESSING: dict[str, Callable[..., list[MapTransform]]] = {
     "imagenet": imagenet,

@@ -209,7 +209,7 @@ def test_scripted_and_exported_networks_give_the_same(architecture: str) -> None
 @pytest.mark.parametrize(
     ("architecture", "in_channels", "stem", "text"),
     [
-        ("resnet19", 1, "fold", "unknown 2D encoder; expected one of resnet18, .*, got resnet19; choose one"),
+        ("resnet19", 1, "fold", "unknown 2D encoder; expected one of resnet18, .*, got resnet19; did you mean"),
         ("resnet18", 1, "gray", "unknown stem; expected one of rgb, fold, replicate, sum, got gray; 'fold' takes"),
         ("resnet18", 0, "fold", "expected at least 1 channel, got 0; 'fold' and 'sum' take any number"),
         ("resnet18", -1, "sum", "expected at least 1 channel, got -1"),
