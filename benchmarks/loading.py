@@ -1,6 +1,6 @@
 """Time and memory of a faithful load beside torch.load + load_state_dict, on the same files.
 
-    MEDTL_WEIGHTS=... python benchmarks/loading.py [repetitions]
+    MEDTL_WEIGHTS=... python benchmarks/loading.py [repetitions] [realtime]
 
 Four networks from 3 to 185 MB, each as a zip file and in the older ("legacy") format of ``torch.save``:
 
@@ -13,7 +13,9 @@ Every measurement is a process of its own that has imported everything, built th
 first load is timed (memory fresh from the system, as in every program that loads weights once), then three more in the
 same process (memory that the allocator kept). The file is in the page cache. Peak memory is the rise of the process's
 high-water mark over what it held before the first load. Kinds alternate, in an order that rotates; medians. One thread
-for tensors; the faithful load hashes in a second one. Renaming, where the real file needs it, is part of every kind.
+for tensors; the faithful load hashes in a second one, so it needs a second core: ``others`` is the number of cores that
+other programs kept busy during a measurement, and with ``realtime`` (needs root) the loads go before them. Renaming,
+where the real file needs it, is part of every kind.
 """
 
 from __future__ import annotations
@@ -58,7 +60,13 @@ REAL = {
 }
 NAMINGS = {"highres3dnet": "fepegar_highresnet"}
 KINDS = ("plain", "published", "own")
-PRELOADED = ["torch", "torchvision", "monai.networks.nets", "medtl_monai.networks.medicalnet", "medtl_monai.weights.load"]
+PRELOADED = [
+    "torch",
+    "torchvision",
+    "monai.networks.nets",
+    "medtl_monai.networks.medicalnet",
+    "medtl_monai.weights.load",
+]
 BARS = {"time": 1.2, "memory": 1.3}
 
 
@@ -86,7 +94,13 @@ def high_water_bytes(reset: bool = False) -> int:
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
-def measure(kind: str, name: str, path: Path, expected: str, tiny: Path) -> dict:
+def busy_seconds() -> float:
+    """CPU time that all programs together have used since the machine started (Linux)."""
+    user, nice, system, _, _, *interrupts = map(int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(kind: str, name: str, path: Path, expected: str, tiny: Path, realtime: bool) -> dict:
     """Runs in a fresh process: seconds of the first load and of three more, bytes of peak memory of the first."""
     torch.set_num_threads(1)
     naming = NAMINGS.get(name, "")
@@ -104,11 +118,15 @@ def measure(kind: str, name: str, path: Path, expected: str, tiny: Path) -> dict
     sha256_of(path)  # into the page cache
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
+    if realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     before = high_water_bytes(reset=True)
+    busy, own, start = busy_seconds(), time.process_time(), time.perf_counter()
     first = load(network, path, naming, expected)
     peak = high_water_bytes() - before
     again = [load(network, path, naming, expected) for _ in range(3)]
-    return {"first_s": first, "again_s": statistics.median(again), "peak_bytes": peak}
+    others = (busy_seconds() - busy - (time.process_time() - own)) / (time.perf_counter() - start)
+    return {"first_s": first, "again_s": statistics.median(again), "peak_bytes": peak, "others": max(others, 0.0)}
 
 
 def write_files(folder: Path) -> list[dict]:
@@ -160,19 +178,21 @@ def summary(raw: dict[str, list[dict]]) -> dict:
         "median_ms_first": {kind: round(1e3 * row["first_s"], 2) for kind, row in medians.items()},
         "median_ms_again": {kind: round(1e3 * row["again_s"], 2) for kind, row in medians.items()},
         "median_peak_mb": {kind: round(row["peak_bytes"] / 1e6, 2) for kind, row in medians.items()},
+        "median_others_cores": {kind: round(row["others"], 2) for kind, row in medians.items()},
         "ratio_to_plain": ratios,
         "raw": {
             kind: {
                 "first_ms": [round(1e3 * run["first_s"], 2) for run in runs],
                 "again_ms": [round(1e3 * run["again_s"], 2) for run in runs],
                 "peak_mb": [round(run["peak_bytes"] / 1e6, 2) for run in runs],
+                "others_cores": [round(run["others"], 2) for run in runs],
             }
             for kind, runs in raw.items()
         },
     }
 
 
-def measure_all(rows: list[dict], tiny: dict[str, Path], repetitions: int) -> list[dict]:
+def measure_all(rows: list[dict], tiny: dict[str, Path], repetitions: int, realtime: bool) -> list[dict]:
     """Summaries of all files. Every repetition goes through all files, so that a disturbance hits no file alone."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -182,7 +202,7 @@ def measure_all(rows: list[dict], tiny: dict[str, Path], repetitions: int) -> li
             shift = repetition % len(KINDS)
             for kind in KINDS[shift:] + KINDS[:shift]:
                 with context.Pool(1) as pool:
-                    job = (kind, row["network"], row["path"], row["sha256"], tiny[row["format"]])
+                    job = (kind, row["network"], row["path"], row["sha256"], tiny[row["format"]], realtime)
                     runs[kind].append(pool.apply(measure, job))
         print(f"repetition {repetition + 1} of {repetitions}", flush=True)
     described = [{key: value for key, value in row.items() if key not in {"path", "sha256"}} for row in rows]
@@ -191,7 +211,9 @@ def measure_all(rows: list[dict], tiny: dict[str, Path], repetitions: int) -> li
 
 def main() -> None:
     """Measure and write the result file."""
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 11
+    words = sys.argv[1:]
+    realtime = "realtime" in words
+    repetitions = next((int(word) for word in words if word.isdigit()), 11)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = write_files(folder)
@@ -200,11 +222,11 @@ def main() -> None:
             torch.save(nn.Linear(2, 2).state_dict(), path, _use_new_zipfile_serialization=style == "zip")
         for row in rows:
             row["sha256"] = sha256_of(row["path"])
-        files = measure_all(rows, tiny, repetitions)
+        files = measure_all(rows, tiny, repetitions, realtime)
     for row in files:
         print(row["network"], row["format"], row["megabytes"], row["median_ms_first"], row["ratio_to_plain"])
     result = {
-        "command": f"python benchmarks/loading.py {repetitions}",
+        "command": " ".join(["python benchmarks/loading.py", *words]),
         "date": datetime.date.today().isoformat(),
         "versions": {
             "python": platform.python_version(),
@@ -213,6 +235,7 @@ def main() -> None:
         },
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread for tensors and 1 for hashing",
         "repetitions": repetitions,
+        "load_average": [round(load, 2) for load in os.getloadavg()],
         "bars": BARS,
         "files": files,
     }

@@ -1,8 +1,7 @@
 """Reading weights files safely: tensors or a refusal, never code.
 
-A second thread takes the hash or compares the checksums while torch reads the same open file; a file that changes
-meanwhile is refused, so the hash is that of the bytes that became tensors. Files are read, never mapped: no tensor
-depends on its file afterwards, and one that is cut short under way gives an error, not a dead process.
+A file is read once, into memory of its own; the tensors are parts of that memory, and the hash is taken of the same
+bytes, in a second thread.
 """
 
 from __future__ import annotations
@@ -12,22 +11,23 @@ import struct
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from io import BufferedReader, FileIO
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from string import hexdigits
 
 import safetensors
-import safetensors.torch
 import torch
 
 from medtl_monai.errors import WeightsError
 from medtl_monai.io.hashing import sha256_of
-from medtl_monai.weights import archive
-from medtl_monai.weights.hashed_stream import HashedStream
-from medtl_monai.weights.snapshot import Snapshot
+from medtl_monai.weights.archive import MAGIC as ZIP_MAGIC
+from medtl_monai.weights.memory import Memory
+from medtl_monai.weights.references import NotPlainError
+from medtl_monai.weights.safetensors_file import content_of_safetensors
 from medtl_monai.weights.state import flat_state, require_finite
 from medtl_monai.weights.state import shorten as shorten
+from medtl_monai.weights.torch_file import OldLayout, content_of_old, content_of_zip, old_layout
 from medtl_monai.weights.unreadable import reason_of
 
 # All that torch.load was seen to raise on cut and altered files: its unpickler trusts the order of what it reads.
@@ -48,7 +48,8 @@ DAMAGED_FILE_ERRORS = (
     MemoryError,
 )
 _UNREADABLE = (safetensors.SafetensorError, *DAMAGED_FILE_ERRORS)
-SAFETENSORS = ".safetensors"
+_PICKLE_START = b"\x80"
+_HEADS_BYTES = (1 << 16, 1 << 20)  # enough for the descriptions of some 250 and some 4000 tensors
 State = dict[str, torch.Tensor]
 
 
@@ -58,7 +59,7 @@ def read_state(path: str | Path) -> State:
     Accepts ``.safetensors`` files and PyTorch files, of the zip and of the older kind, that
     ``torch.load(weights_only=True)`` takes; the state dict may be wrapped once (``state_dict``, ``model`` or
     ``model_state_dict``), and one leading ``module.`` (from DataParallel) is removed when every tensor has it. The
-    tensors of a file may share one piece of memory, which is theirs alone: the file may change or go.
+    tensors share one piece of memory, which lasts as long as the last of them; the file may change or go.
 
     Raises:
         WeightsError: the file is absent, damaged, holds objects other than dense tensors by name, names with two
@@ -88,20 +89,24 @@ def read_state_with_hash(path: str | Path, expected_sha256: str | None = None) -
 def _read(path: Path, hashed: bool, expected: str) -> tuple[State, str]:
     if not path.is_file():
         raise WeightsError("weights file not found", path=path, remedy="check the path")
-    try:
-        with FileIO(path) as file:
-            before = archive.settled_state_of(file) if hashed else archive.state_of(file)
-            state, sha256, failure = _read_beside_hash(path, file, hashed, with_checksums=not expected)
-            if archive.state_of(file) != before:
-                raise WeightsError("weights file was changed while it was read", path=path, remedy="try again")
-    except OSError as error:  # no permission, a broken disk
-        raise _unreadable(path, error) from error
+    state: State = {}
+    failure: WeightsError | None = None
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            memory, layout = _read_bytes(path, pool if hashed else None)
+        except _UNREADABLE as error:  # no permission, a broken disk, no memory
+            raise _unreadable(path, error) from error
+        try:
+            state = _state(path, memory, layout, with_checksums=not expected)
+        except WeightsError as error:
+            failure = error
+        sha256 = memory.sha256()
     if not sha256.startswith(expected):
         raise WeightsError(
             "weights file is not the expected one",
             path=path,
             expected=f"sha256 {expected}",
-            got=f"{path.stat().st_size} bytes, sha256 {sha256}",
+            got=f"{len(memory.view)} bytes, sha256 {sha256}",
             remedy="delete the file and fetch it again",
         ) from failure
     if failure is not None:
@@ -109,43 +114,53 @@ def _read(path: Path, hashed: bool, expected: str) -> tuple[State, str]:
     return state, sha256
 
 
-def _read_beside_hash(
-    path: Path, file: FileIO, hashed: bool, with_checksums: bool
-) -> tuple[State, str, WeightsError | None]:
-    """State and hash, or why there is no state; the failure of a checksum tells more than what torch made of it."""
-    state: State = {}
-    sha256 = ""
-    failure: WeightsError | None = None
-    records: list[archive.Record] = []
+def _read_bytes(path: Path, pool: ThreadPoolExecutor | None) -> tuple[Memory, OldLayout | None]:
+    """The file in memory, and its layout if it is a PyTorch file of the older kind with nothing special in it."""
+    layout = None
+    with FileIO(path) as file:
+        head = file.read(_HEADS_BYTES[0])
+        for size in _HEADS_BYTES if head[:1] == _PICKLE_START else ():
+            head += file.read(size - len(head))
+            with suppress(NotPlainError):
+                layout = old_layout(head)
+                break
+        return Memory(head, file, pool, aligned=layout.start if layout else 0), layout
+
+
+def _state(path: Path, memory: Memory, layout: OldLayout | None, with_checksums: bool) -> State:
+    """Named, dense, finite tensors, or WeightsError."""
     try:
-        if with_checksums and file.read(len(archive.MAGIC)) == archive.MAGIC:
-            records = archive.read_records(file)
+        if _is_safetensors(path):
+            content: object = content_of_safetensors(memory)
+        elif memory.view[: len(ZIP_MAGIC)] == ZIP_MAGIC:
+            content = content_of_zip(memory, with_checksums)
+        else:
+            content = content_of_old(memory, layout)
     except _UNREADABLE as error:
-        failure = _unreadable(path, error)
-    with ThreadPoolExecutor(1) as pool, FileIO(path) as again:
-        checked = pool.submit(archive.check_bytes, again, records, hashed) if hashed or records else None
-        if failure is None:
-            try:
-                state = _finite_state(path, file)
-            except WeightsError as error:
-                failure = error
-        ...
-    return state, sha256, failure
+        raise _unreadable(path, error) from error
+    state = flat_state(content, path)
+    require_finite(state, path)
+    return state
 
 
-def _unreadable(path: Path, expected: str, error: Exception) -> WeightsError:
+def _is_safetensors(path: Path) -> bool:
+    return path.suffix.lower() == ".safetensors"
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
     reason, remedy = reason_of(error, path)
+    kind = "a safetensors file" if _is_safetensors(path) else "a PyTorch file of tensors (read with weights_only=True)"
     return WeightsError(
         "weights file cannot be read",
         path=path,
-        expected=expected,
-        got=f"{path.stat().st_size} bytes, sha256 {_hash_or_nothing(path)}: {reason}",
+        expected=kind,
+        got=f"{_size_and_hash(path)}: {reason}",
         remedy=remedy,
     )
 
 
-def _hash_or_nothing(path: Path) -> str:
+def _size_and_hash(path: Path) -> str:
     try:
-        return sha256_of(path)[:12]
+        return f"{path.stat().st_size} bytes, sha256 {sha256_of(path)[:12]}"
     except OSError:
-        return "unknown"
+        return "a file of unknown content"

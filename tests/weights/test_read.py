@@ -91,8 +91,11 @@ def test_one_module_prefix_is_taken_off(tmp_path: Path) -> None:
     wrapped = nn.DataParallel(nn.Conv3d(1, 2, 3))
     state = read_state(written(tmp_path / "a.pt", wrapped.state_dict()))
     assert same(state, dict(wrapped.module.state_dict()))
-    twice = read_state(written(tmp_path / "b.pt", nn.DataParallel(wrapped).state_dict()))
-    assert list(twice) == ["module.weight", "module.bias"], "the second one stays, and fits no network"
+    twice = written(tmp_path / "b.pt", nn.DataParallel(wrapped).state_dict())
+    with pytest.raises(
+        WeightsError, match=r"two `module\.` in front.*expected at most one `module\.`, got module\.module\.w"
+    ):
+        read_state(twice)
 
 
 def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
