@@ -219,3 +219,12 @@ def test_tensors_can_be_saved_and_changed(tmp_path: Path) -> None:
     again = torch.load(stream, weights_only=True)
     assert again["a"].sum() == 5
     assert again["b"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    "file", ["highres3dnet/highres3dnet_li_parameters-7d297872.pth", "squeezenet1_0/squeezenet1_0_imagenet.pth"]
+)
+def test_published_files_as_torch_reads_them(real_weights: Path, file: str) -> None:
+    """One of the older kind, one zip."""
+    wanted = torch.load(real_weights / file, map_location="cpu", weights_only=True)
+    require_same(read_state(real_weights / file), dict(wanted))
