@@ -24,6 +24,7 @@ ALLOWED = {
     "networks": {"errors", "lookup", "weights"},
     "transfer": {"errors", "io", "networks", "weights", "switch", "lookup"},
     "inference": {"errors"},
+    "statistics": {"errors"},
     "plain": {"errors"},
     "provenance_rules": {"errors", "findings", "plain"},
     "surroundings": {"errors"},

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
+
+from medtl_monai.networks.staged import StagedNetwork
+
+Group = dict[str, Any]
+FLAT = "norms and biases"
+
+
+def source_stages(network: StagedNetwork) -> tuple[str, ...]:
+    """The stages that a source fills, in network order: all but the task's own."""
+    task = network.task_stages
+    return tuple(stage for stage in network.stages if stage not in task)
 
 
 def learning_rate_scale(weight: torch.Tensor) -> float:
@@ -28,7 +40,7 @@ def learning_rate_scale(weight: torch.Tensor) -> float:
     return max(1.0, rms * math.sqrt(3.0 * fan_in))
 
 
-def parameter_groups(network: nn.Module, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, *, lr: float, weight_decay: float) -> list[Group]:
     """Trainable parameters in groups for AdamW.
 
     One-dimensional parameters (norm scales, biases) share a group without weight decay; every other weight is a group
@@ -42,20 +54,52 @@ def parameter_groups(network: nn.Module, *, lr: float, weight_decay: float) -> l
         lr: learning rate of freshly initialised layers.
         weight_decay: AdamW weight decay of freshly initialised layers.
     """
-    trainable = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    flat = [parameter for _, parameter in trainable if parameter.ndim <= 1]
-    groups: list[dict[str, Any]] = []
+    return _groups(_trainable(network), lr, weight_decay, FLAT, 1.0)
+
+
+def parameter_groups_by_stage(
+    network: StagedNetwork, *, lr: float, weight_decay: float, factor: Callable[[str], float] = lambda stage: 1.0
+) -> list[Group]:
+    """The groups of :func:`parameter_groups`, made for each stage on its own, from the head back to the stem.
+
+    ``stage`` in the group names the stage, ``lr_scale`` all that the learning rate was multiplied by. As in layer-wise
+    decay of the rate elsewhere, the factor of a stage scales its weight decay per step, ``lr * weight_decay``, too.
+
+    Args:
+        network, lr, weight_decay: as for :func:`parameter_groups`.
+        factor: stage name -> what to multiply the learning rates of the stage by.
+    """
+    members: dict[str, list[tuple[str, nn.Parameter]]] = {stage: [] for stage in network.stages}
+    for name, parameter in _trainable(network):
+        members[network.stage_of(name)].append((name, parameter))
+    return [
+        {"stage": stage, **group}
+        for stage in reversed(network.stages)
+        for group in _groups(members[stage], lr, weight_decay, f"{stage}: {FLAT}", factor(stage))
+    ]
+
+
+def _trainable(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+
+
+def _groups(
+    named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float, flat_name: str, factor: float
+) -> list[Group]:
+    weights = list(named)
+    flat = [parameter for _, parameter in weights if parameter.ndim <= 1]
+    groups: list[Group] = []
     if flat:
-        groups.append({"name": "norms and biases", "params": flat, "lr": lr, "lr_scale": 1.0, "weight_decay": 0.0})
-    for name, parameter in trainable:
+        groups.append({"name": flat_name, "params": flat, "lr": lr * factor, "lr_scale": factor, "weight_decay": 0.0})
+    for name, parameter in weights:
         if parameter.ndim > 1:
             scale = learning_rate_scale(parameter)
             groups.append(
                 {
                     "name": name,
                     "params": [parameter],
-                    "lr": lr * scale,
-                    "lr_scale": scale,
+                    "lr": lr * scale * factor,
+                    "lr_scale": scale * factor,
                     "weight_decay": weight_decay / scale,
                 }
             )

@@ -1,42 +1,76 @@
-"""Transfer strategies: which stages are frozen and how the rest is optimised, under one name each."""
+"""Transfer strategies: what is frozen, how the rest is optimised and what the loss gains, under one name each."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import torch
 from torch import nn
 
 from medtl_monai.errors import ConfigError
 from medtl_monai.lookup import look_up
+from medtl_monai.networks.encoders import ENCODERS_2D, build_encoder
 from medtl_monai.networks.staged import StagedNetwork
-from medtl_monai.transfer.param_groups import parameter_groups
+from medtl_monai.transfer import bitfit, lora, ssf
+from medtl_monai.transfer.gradual import gradual_groups, gradually_frozen
+from medtl_monai.transfer.llrd import decayed_groups
+from medtl_monai.transfer.param_groups import Group, parameter_groups, source_stages
+from medtl_monai.transfer.regularize import L2SP, BatchSpectralShrinkage, require_classifier, undecayed_groups
+
+FREEZE_TO = "freeze_to_"
+_ENCODERS = (*ENCODERS_2D, "medicalnet_resnet10", "highres3dnet")  # one of each family, for a message
+
+
+def _nothing_frozen(network: StagedNetwork) -> tuple[str, ...]:
+    return ()
+
+
+def _plain_groups(network: StagedNetwork, lr: float, weight_decay: float) -> list[Group]:
+    return parameter_groups(network, lr=lr, weight_decay=weight_decay)
+
+
+def _leave(network: StagedNetwork) -> None:
+    return None
 
 
 @dataclass(frozen=True)
 class TransferStrategy:
     """How a network is trained from a source.
 
+    A training builds the network, fills it from the source, calls :meth:`prepare`, and gives :attr:`groups` to the
+    optimiser. ``frozen``, ``groups`` and ``unfreeze`` leave the network as it is. A strategy that does not fit a
+    network raises ConfigError, in ``frozen`` at the latest, and says which networks it fits.
+
     Attributes:
         name: the word on the command line.
-        trainable: stages that train: ``"all"``, or ``"task"`` for those that the task brings along: the head, and the
-            decoder around a pretrained encoder.
         summary: one sentence for reports.
+        frozen: network -> the stages that are frozen at the start.
+        groups: (network, lr, weight_decay) -> parameter groups of what trains.
+        wrap: puts adapters into the network, once however often it is called; they train in frozen stages too.
+        penalty: network -> a module whose ``forward()`` is the scalar that the loss gains, or None.
+        unfreeze: (network, step) -> the stages that are frozen in a step (an epoch, from 1); None: always ``frozen``.
     """
 
     name: str
-    trainable: Literal["all", "task"]
     summary: str
-
-    def frozen_stages(self, network: StagedNetwork) -> tuple[str, ...]:
-        """Names of the stages that this strategy freezes in ``network``."""
-        task = network.task_stages
-        return () if self.trainable == "all" else tuple(stage for stage in network.stages if stage not in task)
+    frozen: Callable[[StagedNetwork], tuple[str, ...]] = _nothing_frozen
+    groups: Callable[[StagedNetwork, float, float], list[Group]] = _plain_groups
+    wrap: Callable[[StagedNetwork], None] = _leave
+    penalty: Callable[[StagedNetwork], nn.Module | None] = _leave
+    unfreeze: Callable[[StagedNetwork, int], tuple[str, ...]] | None = None
 
     def prepare(self, network: StagedNetwork) -> None:
-        """Freeze what the strategy freezes (no gradient, norm statistics still, dropout off) and free the rest."""
-        network.freeze(self.frozen_stages(network))
+        """Wrap, and freeze what is frozen at the start (no gradient, norm statistics still, dropout off).
+
+        Everything else trains, whatever was frozen before. Raises ConfigError, with the network unchanged, if the
+        strategy does not fit it.
+        """
+        self.frozen(network)
+        self.wrap(network)
+        network.freeze(self.frozen(network))
 
     def optimizer(self, network: StagedNetwork, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
         """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over the trainable parameters alone.
@@ -45,23 +79,126 @@ class TransferStrategy:
         :func:`medtl_monai.transfer.param_groups.parameter_groups`.
         """
         self.prepare(network)
-        return torch.optim.AdamW(parameter_groups(network, lr=lr, weight_decay=weight_decay), lr=lr)
+        return torch.optim.AdamW(self.groups(network, lr, weight_decay), lr=lr)
+
+
+def _frozen_for_bss(network: StagedNetwork) -> tuple[str, ...]:
+    require_classifier(network)
+    return ()
 
 
 STRATEGIES: dict[str, TransferStrategy] = {
     strategy.name: strategy
     for strategy in (
-        TransferStrategy("fine_tune", "all", "every stage trains, starting from the source"),
+        TransferStrategy("scratch", "every stage trains from initial weights: what any transfer has to beat"),
+        TransferStrategy("fine_tune", "every stage trains, starting from the source"),
         TransferStrategy(
-            "linear_probe", "task", "only the new head (and decoder) trains on the source's frozen features"
+            "linear_probe",
+            "only the new head (and decoder) trains on the source's frozen features",
+            frozen=source_stages,
+        ),
+        TransferStrategy(
+            "llrd",
+            "every stage trains, at a learning rate that falls by 0.75 per stage from the head to the stem",
+            groups=decayed_groups,
+        ),
+        TransferStrategy(
+            "gradual_unfreeze",
+            "the new head (and decoder) trains from the start, then one more stage per epoch, the deepest first",
+            frozen=partial(gradually_frozen, step=1),
+            groups=gradual_groups,
+            unfreeze=gradually_frozen,
+        ),
+        TransferStrategy(
+            "l2_sp",
+            "every stage trains, drawn towards the source's weights instead of towards zero",
+            groups=undecayed_groups,
+            penalty=L2SP,
+        ),
+        TransferStrategy(
+            "bss",
+            "every stage trains, and the weakest direction of the batch's features is shrunk (classifiers only)",
+            frozen=_frozen_for_bss,
+            penalty=lambda network: BatchSpectralShrinkage(require_classifier(network)),
+        ),
+        TransferStrategy(
+            "lora",
+            "the source's body is frozen under trained low-rank changes; the new head (and decoder) trains",
+            frozen=source_stages,
+            groups=lora.groups,
+            wrap=lora.wrap,
+        ),
+        TransferStrategy(
+            "ssf",
+            "the source's body is frozen under trained scales and shifts; the new head (and decoder) trains",
+            frozen=source_stages,
+            groups=ssf.groups,
+            wrap=ssf.wrap,
+        ),
+        TransferStrategy(
+            "bitfit",
+            "of the source's body only the biases train; the new head (and decoder) trains",
+            frozen=source_stages,
+            groups=bitfit.groups,
+            wrap=bitfit.wrap,
         ),
     )
 }
 
 
+def freeze_to(stage: str) -> TransferStrategy:
+    """The strategy ``freeze_to_<stage>``: everything from the stem up to and with that stage is frozen."""
+    return TransferStrategy(
+        f"{FREEZE_TO}{stage}",
+        f"the stages up to and with {stage} keep the source's weights, the others train",
+        frozen=partial(_frozen_up_to, stage),
+    )
+
+
+def _frozen_up_to(stage: str, network: StagedNetwork) -> tuple[str, ...]:
+    source = source_stages(network)
+    if stage in source:
+        return source[: source.index(stage) + 1]
+    choice = f"{FREEZE_TO} and one of {', '.join(source)}"
+    if stage in network.stages:
+        raise ConfigError(
+            f"stage {stage!r} belongs to the task: frozen, it would keep its random weights",
+            expected=choice,
+            got=f"{FREEZE_TO}{stage}",
+        )
+    raise ConfigError(
+        f"network {network.architecture!r} has no stage {stage!r}",
+        expected=choice,
+        got=f"{FREEZE_TO}{stage}",
+        remedy=_where_it_fits(stage, source),
+    )
+
+
+def _where_it_fits(stage: str, source: tuple[str, ...]) -> str | None:
+    if near := difflib.get_close_matches(stage, source, n=1):
+        return f"did you mean '{FREEZE_TO}{near[0]}'?"
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        having = [name for name in _ENCODERS if stage in build_encoder(name).stages]
+    return f"networks with one of these encoders have it: {', '.join(having)}" if having else None
+
+
 def build_strategy(name: str) -> TransferStrategy:
-    """The strategy of a name. Raises ConfigError, with the nearest name, if there is none."""
-    return look_up(STRATEGIES, name, "transfer strategy")
+    """The strategy of a name: a key of :data:`STRATEGIES`, or ``freeze_to_`` and a stage of the network.
+
+    Raises ConfigError, with the nearest name, if there is none.
+    """
+    if str(name).startswith(FREEZE_TO):
+        return freeze_to(name.removeprefix(FREEZE_TO))
+    example = freeze_to("<stage>")
+    return look_up({**STRATEGIES, example.name: example}, name, "transfer strategy")
+
+
+def staged(network: nn.Module) -> StagedNetwork:
+    """The network with stages itself, without a wrapper. Raises ConfigError if it has none."""
+    bare = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    if not isinstance(bare, StagedNetwork):
+        raise ConfigError("a strategy needs a network with stages", got=type(bare).__name__)
+    return bare
 
 
 def build_optimizer(
@@ -71,14 +208,11 @@ def build_optimizer(
 
     Args:
         network: the network, or its DistributedDataParallel wrapper.
-        strategy: a key of :data:`STRATEGIES`.
-        lr: learning rate.
-        weight_decay: AdamW weight decay of convolution and linear weights.
+        strategy: a name that :func:`build_strategy` knows.
+        lr: learning rate of freshly initialised layers.
+        weight_decay: AdamW weight decay of convolution and linear weights; ``l2_sp`` has none.
 
     Raises:
-        ConfigError: an unknown strategy, or a network without stages.
+        ConfigError: an unknown strategy, one that does not fit the network, or a network without stages.
     """
-    bare = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
-    if not isinstance(bare, StagedNetwork):
-        raise ConfigError("a strategy needs a network with stages", got=type(bare).__name__)
-    return build_strategy(strategy).optimizer(bare, lr=lr, weight_decay=weight_decay)
+    return build_strategy(strategy).optimizer(staged(network), lr=lr, weight_decay=weight_decay)

@@ -18,6 +18,7 @@ from torch import nn
 from medtl_monai.errors import ConfigError, MedTLError, WeightsError
 from medtl_monai.io.atomic import atomic_write
 from medtl_monai.switch import switch
+from medtl_monai.transfer.peft import merged_state
 from medtl_monai.weights.licence import Lineage, lineage_of_file, record_lineage, write_lineage
 from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state
 from medtl_monai.workflows.ranks import is_main_process
@@ -33,8 +34,11 @@ def bare(network: nn.Module) -> nn.Module:
 
 
 def save_network(network: nn.Module, path: Path) -> None:
-    """Write a network's flat state dict (tensors only) atomically; the file is reopened before it gets its name."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in bare(network).state_dict().items()}
+    """Write a network's flat state dict (tensors only) atomically; the file is reopened before it gets its name.
+
+    Adapters (LoRA, SSF, BitFit) are merged: the file is that of the plain network.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in merged_state(bare(network)).items()}
     with atomic_write(path, check=read_state) as temporary:
         _save(state, temporary)
 

@@ -92,7 +92,7 @@ def test_an_empty_training_split(train: Train, cohort: Path, tmp_path: Path) -> 
         ({"strategy": "linear_prob"}, ["unknown transfer strategy", "did you mean 'linear_probe'"]),
         ({"source": "highres3dnet_gip"}, ["unknown pretrained weights", "did you mean 'highres3dnet_gif'"]),
         ({"source": "folder/absent.pt"}, ["weights file not found", "absent.pt"]),
-        ({"network": "unett"}, ["unknown network", "unet, highres3dnet"]),
+        ({"network": "unett"}, ["unknown network", "did you mean 'unet'?"]),
         ({"network": "unet", "source": "highres3dnet_gif"}, ["ConfigError", "belongs to another network"]),
         ({"labelled": 99}, ["not enough labelled training cases", "at most 4"]),
         ({"precision": "float17"}, ["unknown precision", "bfloat16"]),

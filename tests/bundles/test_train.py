@@ -21,6 +21,7 @@ from monai.bundle import ConfigWorkflow
 from medtl_monai.data.datalist import Datalist
 from medtl_monai.networks.factory import build_network
 from medtl_monai.provenance import validate_record
+from medtl_monai.transfer.source import load_source
 from medtl_monai.workflows.checkpoint import read_checkpoint
 
 Train = Callable[..., Finished]
@@ -167,6 +168,34 @@ def test_an_inflated_imagenet_network_from_training_to_mask(
     options = {"config_file": "configs/inference.json", "network": "unet_squeezenet1_0_i3d", "dataset_dir": series}
     ok(command("run", folder=bundle_copy, output_dir=tmp_path, **options))
     assert len(list(tmp_path.glob("*.nii.gz"))) == 1
+
+
+@pytest.mark.parametrize(
+    "strategy", ["freeze_to_stage2", "llrd", "gradual_unfreeze", "l2_sp", "lora", "ssf", "bitfit", "scratch"]
+)
+def test_every_strategy_by_one_word(
+    train: Train, real_weights: Path, two_scans: Path, tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It trains through the command line, what it freezes stands still, and the model it leaves is a plain network."""
+    environment = {"MEDTL_WEIGHTS": str(real_weights), "MEDTL_OFFLINE": "1"}
+    network, source = "unet_squeezenet1_0_i3d", "imagenet_squeezenet1_0_pruned"
+    knobs = {"network": network, "source": source, "strategy": strategy, "datalist": two_scans, "val_at_start": "false"}
+    ok(train(tmp_path, environment=environment, **knobs))
+    before = build_network(network, out_channels=3, seed=0).state_dict()
+    after = tensors(tmp_path / "model.pt")
+    assert {name: tensor.shape for name, tensor in after.items()} == {n: t.shape for n, t in before.items()}
+    loaded = build_network(network, out_channels=3, seed=0)
+    monkeypatch.setenv("MEDTL_WEIGHTS", environment["MEDTL_WEIGHTS"])
+    load_source(loaded, source)
+    moved = {
+        loaded.stage_of(name) for name, tensor in loaded.state_dict().items() if not torch.equal(tensor, after[name])
+    }
+    body = [stage for stage in loaded.stages if stage not in loaded.task_stages]
+    assert {"decoder", "head"} <= moved
+    still = {"freeze_to_stage2": body[: body.index("stage2") + 1], "gradual_unfreeze": body}.get(strategy, [])
+    assert not moved & set(still)
+    if not still and strategy != "ssf":
+        assert moved == set(loaded.stages)
 
 
 @pytest.mark.parametrize("network", ["unet", "highres3dnet", "unet_medicalnet_resnet10"])

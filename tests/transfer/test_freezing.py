@@ -11,6 +11,7 @@ import torch
 from monai.engines import SupervisedTrainer
 from monai.networks.utils import freeze_layers
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from medtl_monai.networks.factory import build_network
 from medtl_monai.networks.staged import StagedNetwork
@@ -97,6 +98,55 @@ def test_monai_freeze_layers_drifts_on_the_same_network(train: Train) -> None:
     assert (
         network.state_dict()["blocks.0.adn.N.running_mean"] - before["blocks.0.adn.N.running_mean"]
     ).abs().max() > 0.05
+
+
+def freeze_in_2d(network: nn.Module, frozen: Callable[[str], bool]) -> None:
+    """The rule of timm's freeze: no gradient, and BatchNorm2d alone becomes a layer of constants."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not frozen(name))
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.BatchNorm2d) and frozen(f"{name}."):
+            parent, _, child = name.rpartition(".")
+            constant = FrozenBatchNorm2d(module.num_features)
+            constant.load_state_dict(module.state_dict())
+            setattr(network.get_submodule(parent), child, constant)
+
+
+@TRAINERS
+def test_a_freeze_for_2d_drifts_in_3d(train: Train) -> None:
+    """timm's rule on a network whose norm layers are BatchNorm3d."""
+    network = build_network("highres3dnet")
+    freeze_in_2d(network, lambda name: not name.startswith("blocks.11."))
+    before = snapshot(network)
+    train(network, torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=0.01))
+    drifted = changed(network, before) - in_stages(network, ("head",))
+    assert drifted == {n for n in before if n.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+
+
+@TRAINERS
+@pytest.mark.parametrize(
+    ("name", "stage"), [("highres3dnet", "dilation2"), ("unet", "down3"), ("unet_medicalnet_resnet10", "layer2")]
+)
+def test_freeze_to_a_stage_through_a_training(name: str, stage: str, train: Train) -> None:
+    network = build_network(name, dropout=0.3)
+    optimizer = build_optimizer(network, strategy=f"freeze_to_{stage}", lr=0.01)
+    before = snapshot(network)
+    train(network, optimizer)
+    stages = list(network.stages)
+    kept = in_stages(network, tuple(stages[: stages.index(stage) + 1]))
+    assert kept
+    assert changed(network, before) == set(before) - kept, "bit for bit, norm statistics included"
+
+
+@TRAINERS
+@pytest.mark.parametrize("strategy", ["scratch", "fine_tune", "llrd", "l2_sp"])
+def test_everything_moves_where_nothing_is_frozen(strategy: str, train: Train) -> None:
+    network = build_network("highres3dnet")
+    network.freeze(network.stages)
+    optimizer = build_optimizer(network, strategy=strategy, lr=0.01)
+    before = snapshot(network)
+    train(network, optimizer)
+    assert changed(network, before) == set(before)
 
 
 @TRAINERS

@@ -10,7 +10,12 @@ import torch
 from torch import nn
 
 from medtl_monai.networks.factory import build_network
-from medtl_monai.transfer.param_groups import learning_rate_scale, parameter_groups
+from medtl_monai.transfer.param_groups import (
+    learning_rate_scale,
+    parameter_groups,
+    parameter_groups_by_stage,
+    source_stages,
+)
 from medtl_monai.transfer.source import load_source, network_for
 
 FRESH = [
@@ -169,3 +174,29 @@ def test_a_schedule_keeps_the_ratios() -> None:
     schedule.step()
     rates = {group["lr"] / group["lr_scale"] for group in optimizer.param_groups}
     assert max(rates) == pytest.approx(min(rates)) == pytest.approx(0.01 * 0.9**0.9)
+
+
+@pytest.mark.parametrize("name", ["unet", "highres3dnet", "unet_squeezenet1_0"])
+def test_groups_by_stage_are_the_plain_ones_cut_by_stage(name: str) -> None:
+    network = build_network(name)
+    network.freeze(["stem"])
+    plain = parameter_groups(network, lr=1e-3, weight_decay=0.01)
+    groups = parameter_groups_by_stage(network, lr=1e-3, weight_decay=0.01)
+    assert list(dict.fromkeys(group["stage"] for group in groups)) == [
+        s for s in reversed(network.stages) if s != "stem"
+    ]
+    names = {id(p): n for n, p in network.named_parameters()}
+    for group in groups:
+        assert {network.stage_of(names[id(p)]) for p in group["params"]} == {group["stage"]}
+
+    def settings(rows: list) -> dict:
+        keys = ("lr", "lr_scale", "weight_decay")
+        return {names[id(p)]: tuple(row[key] for key in keys) for row in rows for p in row["params"]}
+
+    assert settings(groups) == settings(plain)
+    assert sum(len(group["params"]) for group in groups) == len(settings(plain))
+
+
+def test_source_stages() -> None:
+    assert source_stages(build_network("unet_squeezenet1_0")) == ("stem", "stage1", "stage2", "stage3")
+    assert source_stages(build_network("highres3dnet")) == ("stem", "dilation1", "dilation2", "dilation4", "neck")

@@ -38,15 +38,25 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 def test_the_words_of_the_command_line() -> None:
-    assert list(STRATEGIES) == ["fine_tune", "linear_probe"]
+    words = ["scratch", "fine_tune", "linear_probe", "llrd", "gradual_unfreeze", "l2_sp", "bss"]
+    assert [name for name in STRATEGIES if name in words] == words
     assert all(STRATEGIES[name].name == name for name in STRATEGIES)
+    assert all(row.summary for row in STRATEGIES.values())
 
 
-@pytest.mark.parametrize(("word", "near"), [("linear-probe", "linear_probe"), ("finetune", "fine_tune")])
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("linear-probe", "linear_probe"),
+        ("finetune", "fine_tune"),
+        ("l2sp", "l2_sp"),
+        ("gradual", "gradual_unfreeze"),
+        ("freezeto_layer2", "freeze_to_<stage>"),
+    ],
+)
 def test_unknown_strategy(word: str, near: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"expected one of fine_tune, linear_probe, got {word}; did you mean '{near}'"
-    ):
+    words = r"expected one of scratch, fine_tune, linear_probe, .*freeze_to_<stage>"
+    with pytest.raises(ConfigError, match=rf"{words}, got {word}; did you mean '{near}'"):
         build_strategy(word)
 
 

@@ -1,0 +1,1 @@
+"""Whether transfer helps: paired intervals over seeds and cases, Holm, labels saved, plain words."""
