@@ -83,7 +83,13 @@ def test_train_then_evaluate(command: Command, place: dict, cohort: Path, tmp_pa
     common = {"dataset_dir": cohort, **place["root"]}
     options = {"config_file": train, "output_dir": tmp_path / "m", "epochs": 1, "patch_size": "[16,16,16]", **common}
     succeeded(command("run", folder=place["folder"], **options))
-    assert {path.name for path in (tmp_path / "m").iterdir()} == {"curves.csv", "last.pt", "model.pt", "run.json"}
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {
+        "curves.csv",
+        "last.pt",
+        "model.pt",
+        "model.pt.lineage.json",
+        "run.json",
+    }
     options = {"config_file": f"['{train}','{evaluate}']", "output_dir": tmp_path / "e", "ckpt_dir": tmp_path / "m"}
     succeeded(command("run", folder=place["folder"], **options, **common))
     assert {path.name for path in (tmp_path / "e").iterdir()} == {"metrics.csv", "metrics.json"}
