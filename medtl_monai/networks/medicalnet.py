@@ -72,7 +72,7 @@ class MedicalNetEncoder(Encoder):
         expansion = Bottleneck.expansion if kind.bottleneck else BasicBlock.expansion
         self.architecture = f"medicalnet_resnet{depth}" + ("" if output_stride == 8 else f"_stride{output_stride}")
         self.spatial_dims, self.in_channels = 3, in_channels
-        self.orientation, self.intensity = "SAR", "zscore"
+        self.orientation, self.intensity = "SAR", "robust_zscore"
         self.channels = (PLANES[0], *(planes * expansion for planes in PLANES))
         self.strides = _level_strides(topology)
         self.adaptation = _adaptation(in_channels)

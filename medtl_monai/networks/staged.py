@@ -29,7 +29,7 @@ class StagedNetwork(nn.Module):
         in_channels: number of input channels.
         out_channels: number of output channels (classes, background included).
         dropout: dropout probability in use.
-        intensity: the intensities it expects: ``"zscore"`` (mean 0, variance 1 per volume) or ``"unit"`` ([0, 1]).
+        intensity: the intensities it expects: a key of :data:`medtl_monai.transforms.preprocessing.INTENSITIES`.
         orientation: the direction of its input's array axes, such as ``"RAS"``; empty where any will do.
     """
 

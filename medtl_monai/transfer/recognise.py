@@ -25,7 +25,8 @@ def recognise(path: Path, state: State, default: str) -> str:
     networks of this library, and those of a published encoder, which goes into a network for the task of ``default``.
 
     Raises:
-        WeightsError: the tensors belong to no network of this library.
+        WeightsError: the tensors belong to no network of this library, or to two that compute different things
+            (MedicalNet with output stride 8 or 32), and no record says which was trained.
     """
     recorded = _recorded(path)
     if recorded.startswith(BUNDLE_PREFIX) or (recorded in NETWORKS and _share(recorded, state) > 0.5):
@@ -36,9 +37,12 @@ def recognise(path: Path, state: State, default: str) -> str:
         return best
     whole = next((part for part in _PARTS.values() if any(name.startswith(part) for name in state)), None)
     prefix = "encoder." if whole else ""
-    for row in NETWORKS.values() if whole else _of_task(default):
-        if row.encoder and whole in (None, _PARTS[row.task]) and _fits(row, state, prefix):
-            return row.name
+    rows = [row for row in NETWORKS.values() if _PARTS[row.task] == whole] if whole else _of_task(default)
+    fitting = [row.name for row in rows if row.encoder and _fits(row, state, prefix)]
+    if whole:
+        _require_one(fitting, path)
+    if fitting:
+        return fitting[0]
     raise WeightsError(
         "the tensor names belong to no network of this library",
         path=path,
@@ -55,6 +59,19 @@ def _recorded(path: Path) -> str:
         return str(record["config"]["settings"]["network"])
     except (OSError, ValueError, LookupError, TypeError):
         return ""
+
+
+def _require_one(names: list[str], path: Path) -> None:
+    """Inflated by the mean or the centre, two networks are one once they are filled."""
+    different = [name for name in names if not name.endswith("_centre")]
+    if len(different) > 1:
+        raise WeightsError(
+            "the tensors fit several networks, which compute different things",
+            path=path,
+            expected="a run.json beside the file, or --network",
+            got=" or ".join(different),
+            remedy="say which one was trained, with `--network`",
+        )
 
 
 def _of_task(default: str) -> list[NetworkName]:

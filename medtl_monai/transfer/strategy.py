@@ -213,6 +213,14 @@ def build_optimizer(
         weight_decay: AdamW weight decay of convolution and linear weights; ``l2_sp`` has none.
 
     Raises:
-        ConfigError: an unknown strategy, one that does not fit the network, or a network without stages.
+        ConfigError: an unknown strategy, one that does not fit the network or its wrapper, or a network without stages.
     """
-    return build_strategy(strategy).optimizer(staged(network), lr=lr, weight_decay=weight_decay)
+    chosen = build_strategy(strategy)
+    if chosen.wrap is not _leave and isinstance(network, nn.parallel.DistributedDataParallel):
+        raise ConfigError(
+            f"strategy {chosen.name!r} adds parameters that several processes would not keep equal",
+            expected="one process, or a strategy without adapters",
+            got="a network in DistributedDataParallel",
+            remedy="train with configs/train.json alone",
+        )
+    return chosen.optimizer(staged(network), lr=lr, weight_decay=weight_decay)

@@ -34,6 +34,19 @@ def clip_to_percentiles(image: torch.Tensor) -> torch.Tensor:
     return like(channels, image)
 
 
+def clipped_zscore(image: torch.Tensor) -> torch.Tensor:
+    """Each channel of ``(C, H, W[, D])`` clipped as by :func:`clip_to_percentiles`, then mean 0 and variance 1.
+
+    Raises:
+        IntensityError: the two percentiles of a channel are equal.
+    """
+    channels = to_array(clip_to_percentiles(image)).astype(np.float64)
+    space = tuple(range(1, channels.ndim))
+    channels -= channels.mean(axis=space, keepdims=True)
+    channels /= channels.std(axis=space, keepdims=True)
+    return like(channels, image)
+
+
 def unit_by_percentiles(image: torch.Tensor) -> torch.Tensor:
     """Each channel of ``(C, H, W[, D])`` scaled so that its 0.5th percentile is 0, its 99.5th 1; clipped to [0, 1].
 

@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import CropForegroundd, Lambdad, MapTransform, NormalizeIntensityd, Orientationd, Spacingd
+from monai.transforms import CropForegroundd, Lambdad, MapTransform, Orientationd, Spacingd
 from monai.utils import ensure_tuple
 
 from medtl_monai.errors import ConfigError, IntensityError
 from medtl_monai.lookup import look_up
-from medtl_monai.transforms.intensity import clip_to_percentiles, like, to_array
+from medtl_monai.transforms.intensity import clipped_zscore, like, to_array
 from medtl_monai.transforms.names import case_of, unchanged
 from medtl_monai.transforms.zoom import ZoomNearestd
 
@@ -49,7 +49,7 @@ def medicalnet_paper(
             raise ConfigError("no such voxel size", expected="3 positive lengths in mm (S, A, R)", got=tuple(spacing))
         mode = ("bilinear",) * len(images) + ("nearest",) * len(labels)
         chain.append(Spacingd(images + labels, pixdim=tuple(spacing), mode=mode))
-    return [*chain, Lambdad(images, clip_to_percentiles), NormalizeIntensityd(images, channel_wise=True)]
+    return [*chain, Lambdad(images, clipped_zscore)]
 
 
 def medicalnet_demo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monai.config import KeysCollection
 from monai.transforms import Lambdad, MapTransform, NormalizeIntensityd
 
-from medtl_monai.transforms.intensity import unit_by_percentiles
+from medtl_monai.transforms.intensity import clipped_zscore, unit_by_percentiles
 
 
 def unit(keys: KeysCollection) -> list[MapTransform]:
@@ -22,3 +22,11 @@ def zscore(keys: KeysCollection) -> list[MapTransform]:
     MONAI's transform works in place on a float32 image.
     """
     return [NormalizeIntensityd(keys, channel_wise=True)]
+
+
+def robust_zscore(keys: KeysCollection) -> list[MapTransform]:
+    """Clip each channel to its 0.5th and 99.5th percentile, then give it zero mean and unit variance.
+
+    When it runs, it raises IntensityError where the two percentiles are equal.
+    """
+    return [Lambdad(keys, clipped_zscore)]

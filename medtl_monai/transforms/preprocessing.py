@@ -13,7 +13,7 @@ from medtl_monai.errors import ConfigError
 from medtl_monai.lookup import look_up
 from medtl_monai.transforms.imagenet import imagenet
 from medtl_monai.transforms.medicalnet import medicalnet_demo, medicalnet_paper
-from medtl_monai.transforms.mri import unit, zscore
+from medtl_monai.transforms.mri import robust_zscore, unit, zscore
 
 PREPROCESSING: dict[str, Callable[..., list[MapTransform]]] = {
     "imagenet": imagenet,
@@ -22,7 +22,11 @@ PREPROCESSING: dict[str, Callable[..., list[MapTransform]]] = {
     "zscore": zscore,
     "unit": unit,
 }
-INTENSITIES: dict[str, Callable[[KeysCollection], list[MapTransform]]] = {"zscore": zscore, "unit": unit}
+INTENSITIES: dict[str, Callable[[KeysCollection], list[MapTransform]]] = {
+    "zscore": zscore,
+    "robust_zscore": robust_zscore,
+    "unit": unit,
+}
 
 
 def preprocessing(name: str, keys: KeysCollection, options: Mapping[str, Any] | None = None) -> list[MapTransform]:
@@ -50,7 +54,8 @@ def preprocessing(name: str, keys: KeysCollection, options: Mapping[str, Any] | 
 def intensity_transform(intensity: str, keys: KeysCollection) -> MapTransform:
     """The transform to the intensities that a network expects (its attribute ``intensity``), channel by channel.
 
-    ``"zscore"``: zero mean and unit variance per volume. ``"unit"``: the 0.5th to 99.5th percentile to [0, 1],
+    ``"zscore"``: zero mean and unit variance per volume. ``"robust_zscore"``: the same after clipping to the 0.5th and
+    99.5th percentile, as MedicalNet was trained. ``"unit"``: the 0.5th to 99.5th percentile to [0, 1],
     clipped.
 
     Raises:

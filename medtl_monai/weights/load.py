@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from medtl_monai.errors import WeightsError
-from medtl_monai.weights.read import shorten
+from medtl_monai.weights.state import shorten
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -36,7 +36,8 @@ class LoadReport:
             tensors among the loaded ones.
         adapted: tensors of the network computed from the file's, each as ``name: how``.
         parameters_new_head: how many of ``parameters_total`` belong to the declared new head.
-        parity: largest absolute difference of the outputs to those of the source network; None where not compared.
+        parity: largest difference of the logits to those of the source network, relative to the largest logit where
+            that is above 1; None where not compared.
     """
 
     source: str

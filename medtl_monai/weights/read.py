@@ -26,7 +26,6 @@ from medtl_monai.weights.memory import Memory
 from medtl_monai.weights.references import NotPlainError
 from medtl_monai.weights.safetensors_file import content_of_safetensors
 from medtl_monai.weights.state import flat_state, require_finite
-from medtl_monai.weights.state import shorten as shorten
 from medtl_monai.weights.torch_file import OldLayout, content_of_old, content_of_zip, old_layout
 from medtl_monai.weights.unreadable import reason_of
 

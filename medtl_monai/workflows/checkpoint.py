@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,48 +13,23 @@ from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch import nn
 
-from medtl_monai.errors import ConfigError, MedTLError, WeightsError
+from medtl_monai.errors import ConfigError, MedTLError
 from medtl_monai.io.atomic import atomic_write
 from medtl_monai.switch import switch
-from medtl_monai.transfer.peft import merged_state
 from medtl_monai.weights.licence import Lineage, lineage_of_file, record_lineage, write_lineage
-from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state
+from medtl_monai.weights.read import read_state
+from medtl_monai.workflows.checkpoint_files import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    bare,
+    holds,
+    read_checkpoint,
+    save_checkpoint,
+    save_network,
+)
 from medtl_monai.workflows.ranks import is_main_process
 from medtl_monai.workflows.validation import has_cases
-
-BEST, LAST, PREVIOUS = "model.pt", "last.pt", "model_previous.pt"
-_CONTENT = ("network", "optimizer", "lr_scheduler", "epoch", "best_metric", "best_epoch", "seed")
-
-
-def bare(network: nn.Module) -> nn.Module:
-    """The network itself, without a DistributedDataParallel wrapper."""
-    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
-
-
-def save_network(network: nn.Module, path: Path) -> None:
-    """Write a network's flat state dict (tensors only) atomically; the file is reopened before it gets its name.
-
-    Adapters (LoRA, SSF, BitFit) are merged: the file is that of the plain network.
-    """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in merged_state(bare(network)).items()}
-    with atomic_write(path, check=read_state) as temporary:
-        _save(state, temporary)
-
-
-def _require_intact(path: Path) -> None:
-    """Raise ValueError unless every byte is as it was written; torch.load itself does not look at the checksums."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not a file of torch.save, or cut short")
-    with zipfile.ZipFile(path) as archive:
-        if (damaged := archive.testzip()) is not None:
-            raise ValueError(f"the checksum of {damaged} is wrong")
-
-
-def _save(state: Mapping[str, Any], path: Path) -> None:
-    # torch.save to a path reports a full disk as a RuntimeError without errno, and stores the file's name inside.
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path.write_bytes(buffer.getbuffer())
 
 
 class ResumeTraining:
@@ -66,11 +39,12 @@ class ResumeTraining:
         folder: folder of the checkpoints.
         network, optimizer, lr_scheduler: the objects to restore.
         resume: do it; without it the handler does nothing.
-        seed: seed of the run; the rest of the training has to follow the one it was started with.
+        seed, strategy: those of the run; the rest of the training has to follow what it was started with.
 
     Raises:
         WeightsError: ``resume`` is set and there is no whole ``last.pt``.
-        ConfigError: ``last.pt`` is of a training with another seed, other epochs, learning rates or trainable layers.
+        ConfigError: ``last.pt`` is of a training with another seed or strategy, other epochs, learning rates or
+            trainable layers.
     """
 
     def __init__(
@@ -81,8 +55,9 @@ class ResumeTraining:
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
         resume: bool = False,
         seed: int = 0,
+        strategy: str = "",
     ) -> None:
-        self.seed = seed
+        self.seed, self.strategy = seed, strategy
         self.path = Path(folder) / LAST
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.resume = switch("resume", resume)
@@ -95,7 +70,7 @@ class ResumeTraining:
     def __call__(self, engine: Engine) -> None:
         """Restore network, optimiser, schedule, epoch and best metric."""
         state = read_checkpoint(self.path)
-        self._require_same_plan(state["lr_scheduler"], state["seed"])
+        self._require_same_plan(state)
         bare(self.network).load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
@@ -103,12 +78,13 @@ class ResumeTraining:
         engine.state.iteration = state["epoch"] * engine.state.epoch_length
         engine.state.best = (state["best_metric"], state["best_epoch"])
 
-    def _require_same_plan(self, saved: Mapping[str, Any], seed: int) -> None:
+    def _require_same_plan(self, state: Mapping[str, Any]) -> None:
         """Refuse settings that the checkpoint's own learning rates would silently replace."""
-        planned = self.lr_scheduler.state_dict()
+        saved, planned = state["lr_scheduler"], self.lr_scheduler.state_dict()
         got = []
-        if seed != self.seed:
-            got.append(f"seed {seed} there, {self.seed} now")
+        for name, now in (("seed", self.seed), ("strategy", self.strategy)):
+            if state[name] != now:
+                got.append(f"{name} {state[name]} there, {now} now")
         if saved.get("total_iters") != planned.get("total_iters"):
             got.append(f"{saved.get('total_iters')} epochs there, {planned.get('total_iters')} now")
         rates, wanted = (np.asarray(plan.get("base_lrs", [])) for plan in (saved, planned))
@@ -127,26 +103,6 @@ class ResumeTraining:
             )
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read ``last.pt`` without running code from it. Raises WeightsError if it is absent or damaged."""
-    if not path.is_file():
-        raise WeightsError("nothing to resume from", path=path, remedy="leave --resume out to start a new training")
-    try:
-        _require_intact(path)
-        state = dict(torch.load(path, map_location="cpu", weights_only=True))
-        absent = [key for key in _CONTENT if key not in state]
-        if absent:
-            raise ValueError(f"without {', '.join(absent)}")
-    except DAMAGED_FILE_ERRORS as error:
-        raise WeightsError(
-            "checkpoint is damaged",
-            path=path,
-            got=f"{path.stat().st_size} bytes, {(str(error) or type(error).__name__).splitlines()[0]}",
-            remedy="start a new training",
-        ) from error
-    return state
-
-
 class AtomicCheckpoint:
     """Keep ``model.pt`` (best validation metric so far, flat state dict) and ``last.pt`` (all that a resume needs).
 
@@ -159,9 +115,10 @@ class AtomicCheckpoint:
         folder: folder of the checkpoints.
         network, optimizer, lr_scheduler: the objects to save.
         validator: evaluator whose key metric decides; it runs before this handler.
-        seed: seed of the run, kept for a resume.
+        seed, strategy: those of the run, kept for a resume.
         lineage: the weights that the training started from; it goes beside ``model.pt`` and, in a bundle, into its
-            metadata (:func:`medtl_monai.weights.licence.record_lineage`).
+            metadata (:func:`medtl_monai.weights.licence.record_lineage`). A training that goes on from the ``model.pt``
+            that is there (MONAI Label loads it so) inherits what that one descends from.
 
     Raises:
         OutputError: a file cannot be written; the one that was there stays.
@@ -175,9 +132,10 @@ class AtomicCheckpoint:
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
         validator: Evaluator,
         seed: int = 0,
+        strategy: str = "",
         lineage: Sequence[Lineage] = (),
     ) -> None:
-        self.seed, self.lineage = seed, tuple(lineage)
+        self.seed, self.strategy, self.lineage = seed, strategy, tuple(lineage)
         self.folder = Path(folder)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.validator = validator
@@ -192,6 +150,7 @@ class AtomicCheckpoint:
     def start(self, engine: Engine) -> None:
         """Keep an earlier ``model.pt`` aside, and save the starting weights if the validator has judged them."""
         if getattr(engine.state, "best", None) is not None:
+            self._inherit()
             return  # resumed: the best so far is known and in place
         engine.state.best = (float("-inf"), -1)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -199,6 +158,8 @@ class AtomicCheckpoint:
             with atomic_write(self.folder / PREVIOUS, check=read_state) as temporary:
                 shutil.copyfile(self.folder / BEST, temporary)
             write_lineage(self.folder / PREVIOUS, lineage_of_file(self.folder / BEST))
+            if holds(self.network, self.folder / BEST):
+                self._inherit()
         self._save_if_best(engine)
 
     def __call__(self, engine: Engine) -> None:
@@ -217,9 +178,9 @@ class AtomicCheckpoint:
             "best_metric": metric,
             "best_epoch": epoch,
             "seed": self.seed,
+            "strategy": self.strategy,
         }
-        with atomic_write(self.folder / LAST, check=read_checkpoint) as temporary:
-            _save(state, temporary)
+        save_checkpoint(state, self.folder / LAST)
 
     def _require_finite(self, epoch: int) -> None:
         state = bare(self.network).state_dict()
@@ -232,9 +193,17 @@ class AtomicCheckpoint:
                 remedy="lower --learning_rate",
             )
 
+    def _inherit(self) -> None:
+        """Add what ``model.pt`` descends from."""
+        if (self.folder / BEST).is_file():
+            self.lineage = tuple(dict.fromkeys((*lineage_of_file(self.folder / BEST), *self.lineage)))
+
     def _save_best(self) -> None:
-        save_network(self.network, self.folder / BEST)
-        record_lineage(self.folder / BEST, self.lineage)
+        path = self.folder / BEST
+        if path.is_file() and (before := lineage_of_file(path)) != self.lineage:
+            record_lineage(path, dict.fromkeys((*before, *self.lineage)))  # true of either, should the run end here
+        save_network(self.network, path)
+        record_lineage(path, self.lineage)
 
     def _save_if_best(self, engine: Engine) -> None:
         if getattr(engine.state, "validated_epoch", None) != engine.state.epoch:

@@ -11,7 +11,7 @@ from torch import nn
 
 from medtl_monai.switch import switch
 from medtl_monai.transfer.norm_statistics import reestimate_norm
-from medtl_monai.workflows.checkpoint import bare
+from medtl_monai.workflows.checkpoint_files import bare
 
 
 class ReestimateNorm:

@@ -14,7 +14,7 @@ from medtl_monai.errors import ConfigError
 from medtl_monai.switch import switch
 from medtl_monai.transfer.gradual import add_groups, require_growing_schedule
 from medtl_monai.transfer.strategy import build_strategy, staged
-from medtl_monai.workflows.checkpoint import LAST, read_checkpoint
+from medtl_monai.workflows.checkpoint_files import LAST, read_checkpoint
 
 logger = logging.getLogger(__name__)
 

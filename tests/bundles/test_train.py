@@ -22,7 +22,7 @@ from medtl_monai.data.datalist import Datalist
 from medtl_monai.networks.factory import build_network
 from medtl_monai.provenance import validate_record
 from medtl_monai.transfer.source import load_source
-from medtl_monai.workflows.checkpoint import read_checkpoint
+from medtl_monai.workflows.checkpoint_files import read_checkpoint
 
 Train = Callable[..., Finished]
 Workflow = Callable[..., ConfigWorkflow]

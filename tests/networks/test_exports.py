@@ -66,6 +66,17 @@ def test_every_encoder_builds_and_keeps_its_promises(name: str) -> None:
     assert set(encoder.adaptation) <= set(encoder.state_dict())
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_input_size_gives_logits_on_its_own_voxels(name: str) -> None:
+    """Shapes alone, without memory: sizes that no stride divides, and one that is thinner than every stem."""
+    row = network_name(name)
+    with torch.device("meta"):
+        network = build_network(name, in_channels=2, out_channels=5)
+    for size in [(37, 51), (5, 130)] if row.spatial_dims == 2 else [(37, 50, 21), (9, 33, 1)]:
+        logits = network(torch.empty(2, 2, *size, device="meta"))
+        assert logits.shape == ((2, 5) if row.task == "classification" else (2, 5, *size))
+
+
 def test_every_published_architecture_is_an_encoder() -> None:
     encoders = {published_architecture(name) for name in (*ENCODERS_2D, *ENCODERS_3D)}
     assert {row.architecture for row in REGISTRY.values()} == encoders

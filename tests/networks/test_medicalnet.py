@@ -164,7 +164,7 @@ def test_what_it_says_of_itself(depth: int, output_stride: int) -> None:
     wide = depth >= 50
     assert network.channels == ((64, 256, 512, 1024, 2048) if wide else (64, 64, 128, 256, 512))
     assert (network.spatial_dims, network.in_channels) == (3, 1)
-    assert (network.orientation, network.intensity, network.adaptation) == ("SAR", "zscore", {})
+    assert (network.orientation, network.intensity, network.adaptation) == ("SAR", "robust_zscore", {})
     assert list(network.stages) == ["stem", "layer1", "layer2", "layer3", "layer4"]
     in_stages = [id(p) for stage in network.stages for p in network.stage_parameters(stage)]
     assert sorted(in_stages) == sorted(id(p) for p in network.parameters())

@@ -200,6 +200,13 @@ def test_a_trained_network_without_its_record_is_recognised_by_its_tensors(tmp_p
     assert network_for_source(str(tmp_path / "model.pt"), default="unet") == "unet_squeezenet1_0_i3d"
 
 
+def test_two_topologies_of_the_same_tensors_are_not_guessed(tmp_path: Path) -> None:
+    """The very defect of loading MedicalNet into another network: shapes alone cannot tell stride 8 from 32."""
+    torch.save(build_network("unet_medicalnet_resnet10_stride32", out_channels=3).state_dict(), tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match=r"resnet10 or unet_medicalnet_resnet10_stride32.*--network"):
+        network_for_source(str(tmp_path / "model.pt"), default="unet")
+
+
 def test_a_bundle_folder_is_a_source(project: Path) -> None:
     bundle = str(project / "bundles" / "hippocampus_mri_segmentation")
     network = network_for(bundle, default="highres3dnet", out_channels=3)

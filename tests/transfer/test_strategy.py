@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from medtl_monai.errors import ConfigError
@@ -131,14 +129,6 @@ def test_unknown_strategy_leaves_the_network_alone() -> None:
     assert network.frozen_stages == ("stem",)
 
 
-@pytest.fixture
-def process_group(tmp_path: Path) -> Iterator[None]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
-@pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
 def test_wrapped_for_distributed_training(process_group: None) -> None:
     network = build_network("highres3dnet")
     wrapped = nn.parallel.DistributedDataParallel(network)
@@ -148,6 +138,13 @@ def test_wrapped_for_distributed_training(process_group: None) -> None:
     step(wrapped, optimizer)
     moved = {n for n, t in network.state_dict().items() if not torch.equal(t, before[n])}
     assert moved == {"blocks.11.weight", "blocks.11.bias"}
+
+
+@pytest.mark.parametrize("strategy", ["lora", "ssf", "bitfit"])
+def test_adapters_are_refused_in_several_processes(process_group: None, strategy: str) -> None:
+    wrapped = nn.parallel.DistributedDataParallel(build_network("unet_squeezenet1_0"))
+    with pytest.raises(ConfigError, match=f"'{strategy}' adds parameters that several processes would not keep equal"):
+        build_optimizer(wrapped, strategy=strategy, lr=1e-3)
 
 
 def test_a_probe_trains_all_that_the_task_brings_along() -> None:

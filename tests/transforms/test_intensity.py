@@ -94,5 +94,7 @@ def test_a_networks_intensity_and_the_preprocessing_of_that_name_agree(name: str
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(ConfigError, match="unknown intensity; expected one of zscore, unit, got z-score; did you mean"):
+    with pytest.raises(
+        ConfigError, match="unknown intensity; expected one of zscore, robust_zscore, unit, got z-score; did you mean"
+    ):
         intensity_transform("z-score", "image")

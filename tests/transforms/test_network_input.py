@@ -12,7 +12,7 @@ from torch import nn
 from medtl_monai.networks.factory import build_network
 from medtl_monai.transforms.network_input import intensity_for, orientation_for
 from medtl_monai.transforms.preprocessing import preprocessing
-from medtl_monai.weights.registry import REGISTRY, PretrainedWeights
+from medtl_monai.weights.registry import REGISTRY, PretrainedWeights, pretrained
 
 
 def scan() -> MetaTensor:
@@ -28,6 +28,18 @@ def test_medicalnet_gets_superior_first_and_others_ras() -> None:
     assert np.array_equal(turned.numpy(), ras.transpose(0, 3, 2, 1))
     for network in (build_network("unet"), nn.Identity()):
         assert np.array_equal(orientation_for(network, "image")({"image": scan()})["image"].numpy(), ras)
+
+
+def test_medicalnet_gets_what_its_registry_row_says() -> None:
+    """Intensities of the bundle's own transforms and of the row's preprocessing are the same, voxel for voxel."""
+    image = scan() ** 3
+    network = build_network("classifier_medicalnet_resnet10")
+    by_row = Compose(preprocessing(pretrained("medicalnet_resnet10").input.preprocessing, "image"))
+    by_network = Compose([orientation_for(network, "image"), intensity_for(network, "image")])
+    assert torch.equal(by_row({"image": image.clone()})["image"], by_network({"image": image.clone()})["image"])
+    values = by_network({"image": image})["image"].double()
+    clipped = np.clip(image.numpy(), *np.percentile(image.numpy(), (0.5, 99.5)))
+    assert float(values.max()) == pytest.approx((clipped.max() - clipped.mean()) / clipped.std(), abs=1e-5)
 
 
 def test_imagenet_gets_the_unit_interval_and_others_a_z_score() -> None:

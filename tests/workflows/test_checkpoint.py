@@ -16,9 +16,11 @@ from torch import nn
 from toy import Toy, same, stop_after, train_for_ever
 
 from medtl_monai.errors import ConfigError, MedTLError, OutputError, WeightsError
-from medtl_monai.weights.licence import Lineage, lineage_of_file
+from medtl_monai.weights.licence import Lineage, lineage_of_file, record_lineage
 from medtl_monai.weights.read import read_state
-from medtl_monai.workflows.checkpoint import AtomicCheckpoint, ResumeTraining, read_checkpoint, save_network
+from medtl_monai.workflows import checkpoint as checkpoint_module
+from medtl_monai.workflows.checkpoint import AtomicCheckpoint, ResumeTraining
+from medtl_monai.workflows.checkpoint_files import read_checkpoint, save_network
 from medtl_monai.workflows.validation import ValidateEvery
 
 FINAL_NAMES = {"model.pt": read_state, "model_previous.pt": read_state, "last.pt": read_checkpoint}
@@ -139,6 +141,7 @@ def test_a_full_disk_stops_the_training_and_spares_the_earlier_model(tiny_disk: 
     assert sorted(path.name for path in tiny_disk.iterdir()) == [
         "curves.csv",
         "model.pt",
+        "model.pt.lineage.json",
         "model_previous.pt",
         "model_previous.pt.lineage.json",
     ]
@@ -151,6 +154,8 @@ def test_the_lineage_goes_where_the_model_goes(tmp_path: Path) -> None:
     (tmp_path / "configs" / "metadata.json").write_text("{}")
     for lineage in ((entry,), ()):
         toy = Toy(epochs=1).attach()
+        with torch.no_grad():
+            toy.network[0].weight.mul_(1.0 + len(lineage))  # another start each time: nothing to inherit
         toy.attach(
             ValidateEvery(toy.evaluator),
             AtomicCheckpoint(str(models), *toy.parts(), toy.evaluator, lineage=lineage),
@@ -162,6 +167,65 @@ def test_the_lineage_goes_where_the_model_goes(tmp_path: Path) -> None:
         ]
     sidecar = json.loads((models / "model_previous.pt.lineage.json").read_text())
     assert sidecar["weights_lineage"] == [entry.as_dict()]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_training_that_goes_on_from_the_present_model_inherits_its_lineage(tmp_path: Path, goes_on: bool) -> None:
+    """As MONAI Label does: a loader fills the network at the start, and no source is named."""
+    entry = Lineage("imagenet_vit_b_16_swag", "CC-BY-NC-4.0", False)
+    toy = Toy(epochs=1)
+    save_network(toy.network, tmp_path / "model.pt")
+    record_lineage(tmp_path / "model.pt", [entry])
+    if not goes_on:
+        nn.init.normal_(toy.network[0].weight)
+    toy.attach(ValidateEvery(toy.evaluator), AtomicCheckpoint(str(tmp_path), *toy.parts(), toy.evaluator))
+    toy.run()
+    assert lineage_of_file(tmp_path / "model.pt") == ((entry,) if goes_on else ())
+
+
+def test_a_resumed_training_keeps_the_lineage_of_its_model(tmp_path: Path) -> None:
+    entry = Lineage("imagenet_vit_b_16_swag", "CC-BY-NC-4.0", False)
+    first = Toy(epochs=2)
+    first.attach(ValidateEvery(first.evaluator))
+    first.attach(AtomicCheckpoint(str(tmp_path), *first.parts(), first.evaluator, lineage=[entry]))
+    stop_after(first, 1)
+    first.run()
+    Toy(epochs=2).complete(tmp_path, resume=True).run()
+    assert lineage_of_file(tmp_path / "model.pt") == (entry,)
+
+
+def test_a_model_never_stands_under_a_freer_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two files, the model that is there has at least its own ancestors beside it."""
+    entry = Lineage("imagenet_vit_b_16_swag", "CC-BY-NC-4.0", False)
+    seen: list[tuple[Lineage, ...]] = []
+
+    def look(network: nn.Module, path: Path) -> None:
+        seen.append(lineage_of_file(path))
+        save_network(network, path)
+
+    monkeypatch.setattr(checkpoint_module, "save_network", look)
+    for old, new in (((), (entry,)), ((entry,), ())):
+        toy = Toy(epochs=1)
+        save_network(nn.Linear(2, 2), tmp_path / "model.pt")
+        record_lineage(tmp_path / "model.pt", old)
+        toy.attach(ValidateEvery(toy.evaluator))
+        toy.attach(AtomicCheckpoint(str(tmp_path), *toy.parts(), toy.evaluator, lineage=new))
+        seen.clear()
+        toy.run()
+        assert seen[0] == (entry,)
+        assert lineage_of_file(tmp_path / "model.pt") == new
+
+
+def test_a_resume_with_another_strategy_is_refused(tmp_path: Path) -> None:
+    toy = Toy(epochs=2)
+    toy.attach(ValidateEvery(toy.evaluator))
+    toy.attach(AtomicCheckpoint(str(tmp_path), *toy.parts(), toy.evaluator, strategy="fine_tune"))
+    stop_after(toy, 1)
+    toy.run()
+    again = Toy(epochs=2)
+    again.attach(ResumeTraining(str(tmp_path), *again.parts(), resume=True, strategy="l2_sp"))
+    with pytest.raises(ConfigError, match="strategy fine_tune there, l2_sp now"):
+        again.run()
 
 
 def test_diverged_weights_are_not_saved(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from monai.handlers import CheckpointLoader, CheckpointSaver
 from toy import Toy, same, stop_after
 
-from medtl_monai.workflows.checkpoint import read_checkpoint
+from medtl_monai.workflows.checkpoint_files import read_checkpoint
 from medtl_monai.workflows.determinism import EpochSeed, epoch_seed
 from medtl_monai.workflows.validation import ValidateEvery
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Events
 from torch import nn
 from toy import Toy, same, stop_after
@@ -17,7 +16,8 @@ from medtl_monai.errors import ConfigError, WeightsError
 from medtl_monai.networks.staged import StagedNetwork
 from medtl_monai.transfer.loss import TransferLoss
 from medtl_monai.transfer.strategy import build_optimizer
-from medtl_monai.workflows.checkpoint import ResumeTraining, read_checkpoint
+from medtl_monai.workflows.checkpoint import ResumeTraining
+from medtl_monai.workflows.checkpoint_files import read_checkpoint
 from medtl_monai.workflows.unfreezing import GradualUnfreezing
 
 EPOCHS = 5
@@ -233,14 +233,6 @@ def test_an_optimiser_of_another_strategy_and_a_schedule_that_cannot_grow() -> N
         toy.unfreezing()
 
 
-@pytest.fixture
-def process_group(tmp_path: Path) -> Iterator[None]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
-@pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
 def test_several_processes_are_refused(process_group: None) -> None:
     toy = Transfer()
     toy.network = nn.parallel.DistributedDataParallel(toy.network)
