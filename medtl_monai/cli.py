@@ -29,6 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_weights(commands)
     _add_demo(commands)
+    _add_study(commands)
+    _add_rank(commands)
     return parser
 
 
@@ -140,6 +142,63 @@ def _demo(options: argparse.Namespace) -> int:
 
     run_demo(options.data, options.output, options.bundle)
     return 0
+
+
+def _add_rank(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("rank", help="which source of weights fits labelled data, before any training")
+    command.add_argument("--data", type=Path, required=True, help="dataset folder")
+    command.add_argument("--task", choices=("segmentation", "classification"), required=True)
+    command.add_argument("--datalist", type=Path, help="datalist (default: DATA/datalist.json)")
+    command.add_argument(
+        "--sources",
+        default="",
+        metavar="A,B,C",
+        help="registry names, weights files, bundle folders; a 2D one for 3D images may end in @i3d, @centre or @acs "
+        "(default: every row of the registry that is on this machine). Initial weights are always compared too",
+    )
+    command.add_argument("--spatial-dims", type=int, choices=(2, 3), help="of the images (default: as the first one)")
+    command.add_argument("--labelled", type=int, default=0, help="how many training cases, 0 for all")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--bootstrap", type=int, default=200, help="draws of patients for the intervals (default 200)")
+    command.add_argument("--commercial", action="store_true", help="only sources known to allow commercial use")
+    command.add_argument("--output", type=Path, help="folder for rank.json, rank.html and the cache of features")
+    command.set_defaults(run=_rank)
+
+
+def _rank(options: argparse.Namespace) -> int:
+    from medtl_monai.ranking.command import run_rank
+
+    return run_rank(options)
+
+
+def _add_study(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("study", help="compare transfer with training from scratch over seeds, and report")
+    command.add_argument("--bundle", type=Path, help="bundle folder with configs/train.json")
+    command.add_argument("--data", type=Path, help="dataset folder")
+    command.add_argument("--datalist", help="datalist (default: DATA/datalist.json); {seed} stands for the seed")
+    command.add_argument("--sources", metavar="A,B", help="registry names, weights files or bundles")
+    command.add_argument("--strategies", metavar="X,Y", help="transfer strategies; scratch is always compared with")
+    command.add_argument("--labelled", metavar="2,4,8", help="numbers of labelled training cases")
+    command.add_argument("--seeds", type=int, default=10)
+    command.add_argument("--rates", default="3e-4,1e-3,3e-3", help="learning rates that every arm tries at every n")
+    command.add_argument("--epochs", type=int, help="epochs of each run (default: the bundle's)")
+    command.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="settings of the bundle")
+    command.add_argument("--converged", type=float, default=10.0, metavar="FACTOR", help="0: no longer scratch runs")
+    command.add_argument("--converged-seeds", type=int, default=3)
+    command.add_argument("--metric", help="metric of the bundle's evaluator (default: its key metric)")
+    command.add_argument("--better", choices=("higher", "lower"), default="higher", help="which score is better")
+    command.add_argument("--jobs", type=int, default=1, help="trainings at the same time")
+    command.add_argument("--output", type=Path, default=Path("study"))
+    command.add_argument("--report-only", action="store_true", help="report on the rows that --output has")
+    command.add_argument("--retry-failed", action="store_true", help="run failed runs once more")
+    command.add_argument("--allow-changed-bundle", action="store_true", help="go on with another bundle configuration")
+    command.set_defaults(run=_study)
+
+
+def _study(options: argparse.Namespace) -> int:
+    from medtl_monai.study.command import study
+
+    return study(options)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ ALLOWED = {
     "workflows": {"errors", "switch", "io", "data", "weights", "networks", "transfer", "inference", "provenance"},
     "report": {"errors", "io"},
     "demo": {"errors", "io", "data", "workflows", "report"},
-    "cli": {"__init__", "errors", "data", "weights", "demo"},
+    "ranking": {"errors", "lookup", "io", "data", "transforms", "weights", "networks", "transfer", "report"},
+    "cli": {"__init__", "errors", "data", "weights", "demo", "ranking"},
 }
 IO_ADAPTERS = {"reader.py", "writer.py"}
 

@@ -17,6 +17,7 @@ from medtl_monai.io.dicom_files import contains_dicom, is_dicom
 from medtl_monai.io.geometry import same_grid, show
 from medtl_monai.io.nifti import Kind, case_name, is_nifti_name, read_nifti
 from medtl_monai.io.nifti_header import AffineChoice
+from medtl_monai.io.picture import Colour, is_picture_name, picture_data, require_no_label
 from medtl_monai.io.volume import Volume
 
 PathName = str | PathLike[str]
@@ -67,7 +68,8 @@ class VolumeReader(ImageReader):
 
     `get_data` gives (array, meta): array (I, J, K), or (C, I, J, K) for a list of C files on one grid; meta with
     ``affine`` and ``original_affine`` in RAS+ mm, ``spatial_shape``, ``space``, ``original_channel_dim``,
-    ``filename_or_obj``, ``case``, and ``findings`` as one line of text.
+    ``filename_or_obj``, ``case``, and ``findings`` as one line of text. A PNG or JPEG picture gives (H, W), see
+    `medtl_monai.io.picture.picture_data`.
 
     LoadImage tries its other readers whenever `read` raises, and they would read wrongly what was refused here;
     therefore `read` only keeps the names, and everything is read and refused in `get_data`.
@@ -75,17 +77,22 @@ class VolumeReader(ImageReader):
     Args:
         kind: "image" or "label".
         affine: "auto", "sform" or "qform", see `read_nifti`.
+        colour: "refuse" or "luminance", see `medtl_monai.io.picture.read_picture`.
     """
 
-    def __init__(self, kind: Kind = "image", affine: AffineChoice = "auto") -> None:
+    def __init__(self, kind: Kind = "image", affine: AffineChoice = "auto", colour: Colour = "refuse") -> None:
         super().__init__()
         self.kind: Kind = kind
         self.affine: AffineChoice = affine
+        self.colour: Colour = colour
 
     def verify_suffix(self, filename: Sequence[PathName] | PathName) -> bool:
-        """Whether every name is a NIfTI file, a .dcm file or a folder."""
+        """Whether every name is a NIfTI file, a .dcm file, a folder or a picture."""
         names = [Path(name) for name in _as_list(filename)]
-        return all(is_nifti_name(name) or name.suffix.lower() == ".dcm" or name.is_dir() for name in names)
+        return all(
+            is_nifti_name(name) or name.suffix.lower() == ".dcm" or name.is_dir() or is_picture_name(name)
+            for name in names
+        )
 
     def read(self, data: Sequence[PathName] | PathName) -> list[Path]:  # type: ignore[override]
         """The paths to read; nothing is opened yet (see the class)."""
@@ -97,6 +104,9 @@ class VolumeReader(ImageReader):
         Raises:
             FormatError, GeometryError, IntensityError, LabelError: as `read_volume`; also files of different grids.
         """
+        if is_picture_name(img[0]) and not img[0].is_dir():
+            require_no_label(self.kind, img[0])
+            return picture_data(list(img), self.colour)
         volumes = [read_volume(path, kind=self.kind, affine=self.affine) for path in img]
         head = volumes[0]
         for path, volume in zip(img, volumes, strict=True):

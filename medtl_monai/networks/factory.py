@@ -16,11 +16,12 @@ from medtl_monai.networks.encoders import ENCODERS_2D, ENCODERS_3D, build_encode
 from medtl_monai.networks.highresnet import HighRes3DNet
 from medtl_monai.networks.staged import StagedNetwork, require_dropout
 from medtl_monai.networks.transfer_classifier import TransferClassifier
+from medtl_monai.networks.transfer_dense import TransferDense
 from medtl_monai.networks.transfer_unet import TransferUNet
 from medtl_monai.networks.unet import SmallUNet
 
 Task = Literal["segmentation", "classification"]
-_PREFIXES: dict[str, Task] = {"unet_": "segmentation", "classifier_": "classification"}
+_PREFIXES: dict[str, Task] = {"unet_": "segmentation", "dense_": "segmentation", "classifier_": "classification"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class NetworkName:
     """What a network's name says.
 
     Attributes:
-        name: ``unet``, ``highres3dnet``, ``unet_<encoder>`` or ``classifier_<encoder>``.
+        name: ``unet``, ``highres3dnet``, ``unet_<encoder>``, ``dense_<encoder>`` or ``classifier_<encoder>``.
         task: what it does.
         spatial_dims: 2 or 3.
         encoder: name of its encoder, empty for the two networks that have none.
@@ -38,6 +39,11 @@ class NetworkName:
     task: Task
     spatial_dims: int
     encoder: str
+
+    @property
+    def family(self) -> str:
+        """What is built around the encoder: ``unet``, ``dense`` or ``classifier``; the name of the other networks."""
+        return self.name.removesuffix(f"_{self.encoder}") if self.encoder else self.name
 
 
 NETWORKS: dict[str, NetworkName] = {
@@ -94,6 +100,8 @@ def _build(row: NetworkName, in_channels: int, out_channels: int, dropout: float
     encoder = build_encoder(row.encoder, in_channels)
     if row.task == "classification":
         return TransferClassifier(encoder, out_channels, dropout=dropout)
+    if row.name.startswith("dense_"):
+        return TransferDense(encoder, out_channels, dropout=dropout)
     return TransferUNet(encoder, out_channels, dropout=dropout)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Iterable, Iterator
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -12,6 +14,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torchvision.ops import StochasticDepth
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.networks.padding import crop_to
 
 _STILL_WHEN_FROZEN = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, _DropoutNd, StochasticDepth)
 
@@ -103,6 +106,36 @@ class StagedNetwork(nn.Module):
                 if stage in wanted:
                     parameter.grad = None  # a left-over gradient would let Adam move a frozen parameter
         self.train(self.training)
+
+    def task_input(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """What the source's stages hand to the task's, for an image ``(B, C, H, W[, D])``; here the head's input.
+
+        With :meth:`task_output` it is the forward pass in two halves: features of a frozen body can be kept.
+
+        Raises:
+            ConfigError: the head is not one module that is called once with one tensor.
+        """
+        seen: list[torch.Tensor] = []
+        modules = list(self.stage_modules(self.head))
+        with contextlib.ExitStack() as hooks:
+            for module in modules:
+                hook = module.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+                hooks.callback(hook.remove)
+            self(image)
+        if len(modules) != 1 or len(seen) != 1:
+            raise ConfigError(
+                f"network {self.architecture!r} cannot be run in two halves",
+                expected="one module as its head, called once with one tensor",
+                got=f"{len(modules)} modules, {len(seen)} tensors",
+            )
+        return seen
+
+    def task_output(self, features: list[torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+        """The network's output from what :meth:`task_input` gave for the image."""
+        (head,) = self.stage_modules(self.head)
+        (given,) = features
+        output = head(given)
+        return output if output.dim() == 2 else crop_to(output, image)
 
     def train(self, mode: bool = True) -> StagedNetwork:
         """Set training mode everywhere except in the normalisation and dropout layers of frozen stages."""

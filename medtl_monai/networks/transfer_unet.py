@@ -53,6 +53,15 @@ class TransferUNet(StagedNetwork):
         """The decoder and the head: no published weights fill them."""
         return ("decoder", self.head)
 
+    def task_input(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The encoder's feature maps."""
+        return list(self.encoder(pad_to(image, self.multiple, self.minimum)))
+
+    def task_output(self, features: list[torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+        """Logits from the encoder's feature maps; the decoder sees the image too."""
+        padded = pad_to(image, self.multiple, self.minimum)
+        return crop_to(self.head_conv(self.decoder(padded, features)), image)
+
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, out_channels, H, W[, D])`` for an image ``(B, in_channels, H, W[, D])``."""
         padded = pad_to(image, self.multiple, self.minimum)

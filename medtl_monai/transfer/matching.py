@@ -11,7 +11,8 @@ from medtl_monai.networks.encoder import Encoder
 from medtl_monai.networks.staged import StagedNetwork
 from medtl_monai.weights.adapt import adapt_state
 
-FRESH_PARTS = ("decoder", "head_conv", "class_head")  # what surrounds an encoder in a network of this library
+# What surrounds an encoder in a network of this library.
+FRESH_PARTS = ("decoder", "head_conv", "dense_head", "class_head")
 State = Mapping[str, torch.Tensor]
 
 

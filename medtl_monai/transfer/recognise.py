@@ -14,7 +14,7 @@ from medtl_monai.networks.encoders import build_encoder
 from medtl_monai.networks.factory import NETWORKS, NetworkName, build_network, network_name
 from medtl_monai.weights.registry import REGISTRY
 
-_PARTS = {"segmentation": "decoder.", "classification": "class_head."}
+_PARTS = {"unet": "decoder.", "dense": "dense_head.", "classifier": "class_head."}
 State = Mapping[str, torch.Tensor]
 
 
@@ -37,7 +37,7 @@ def recognise(path: Path, state: State, default: str) -> str:
         return best
     whole = next((part for part in _PARTS.values() if any(name.startswith(part) for name in state)), None)
     prefix = "encoder." if whole else ""
-    rows = [row for row in NETWORKS.values() if _PARTS[row.task] == whole] if whole else _of_task(default)
+    rows = [row for row in NETWORKS.values() if _PARTS.get(row.family) == whole] if whole else _of_task(default)
     fitting = [row.name for row in rows if row.encoder and _fits(row, state, prefix)]
     if whole:
         _require_one(fitting, path)
@@ -75,11 +75,12 @@ def _require_one(names: list[str], path: Path) -> None:
 
 
 def _of_task(default: str) -> list[NetworkName]:
-    """Networks for the task and the dimensions of ``default``; nothing for a name that is none."""
+    """Networks for the task and the dimensions of ``default``, its own family first; none for a name that is none."""
     if default not in NETWORKS:
         return []
     wanted = network_name(default)
-    return [r for r in NETWORKS.values() if (r.task, r.spatial_dims) == (wanted.task, wanted.spatial_dims)]
+    rows = [r for r in NETWORKS.values() if (r.task, r.spatial_dims) == (wanted.task, wanted.spatial_dims)]
+    return sorted(rows, key=lambda row: row.family != wanted.family)
 
 
 def _share(name: str, state: State) -> float:

@@ -17,6 +17,7 @@ from medtl_monai.switch import switch
 from medtl_monai.transfer.matching import Candidate, encoder_of, for_encoder, for_same_network, has_published_names
 from medtl_monai.transfer.parity import source_parity
 from medtl_monai.transfer.recognise import recognise
+from medtl_monai.transfer.strategy import build_strategy
 from medtl_monai.weights.adapt import rename
 from medtl_monai.weights.fetch import obtain
 from medtl_monai.weights.licence import Lineage, check_commercial, lineage_of_file, lineage_of_row
@@ -25,6 +26,7 @@ from medtl_monai.weights.read import read_state, read_state_with_hash
 from medtl_monai.weights.registry import REGISTRY, PretrainedWeights, pretrained
 
 SCRATCH = "scratch"
+_UNET = "unet_"
 _TORCHVISION = "torchvision_densenet"  # a rule that leaves the names of other networks as they are
 _WEIGHTS_SUFFIXES = {".pt", ".pth", ".safetensors"}
 logger = logging.getLogger(__name__)
@@ -90,15 +92,28 @@ def _network_for_row(row: PretrainedWeights, default: str) -> str:
     if row.architecture == "highres3dnet" and wanted.task == "segmentation":
         return row.architecture
     inflated = "_i3d" if row.input.spatial_dims < wanted.spatial_dims else ""
-    prefix = "classifier" if wanted.task == "classification" else "unet"
+    prefix = wanted.family if wanted.encoder else "unet"
     return f"{prefix}_{row.architecture}{inflated}"
 
 
 def network_for(
-    source: str, *, default: str, in_channels: int = 1, out_channels: int, dropout: float = 0.0, seed: int = 0
+    source: str,
+    *,
+    default: str,
+    in_channels: int = 1,
+    out_channels: int,
+    dropout: float = 0.0,
+    seed: int = 0,
+    strategy: str = "",
 ) -> StagedNetwork:
-    """Build, with initial weights, the network that a source needs (see :func:`network_for_source`)."""
+    """Build, with initial weights, the network that a source needs (see :func:`network_for_source`).
+
+    With a ``strategy`` whose head is a classical classifier (``features_*``), ``unet_<encoder>`` gives way to
+    ``dense_<encoder>``: a decoder is nothing that such a classifier could be.
+    """
     name = network_for_source(source, default=default)
+    if name.startswith(_UNET) and strategy and build_strategy(strategy).linear_head:
+        name = f"dense_{name.removeprefix(_UNET)}"
     return build_network(name, in_channels=in_channels, out_channels=out_channels, dropout=dropout, seed=seed)
 
 

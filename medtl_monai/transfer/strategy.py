@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -15,9 +16,13 @@ from medtl_monai.lookup import look_up
 from medtl_monai.networks.encoders import ENCODERS_2D, build_encoder
 from medtl_monai.networks.staged import StagedNetwork
 from medtl_monai.transfer import bitfit, lora, ssf
+from medtl_monai.transfer.examples import Example
+from medtl_monai.transfer.feature_classifier import fit_features_logistic, fit_features_svm
 from medtl_monai.transfer.gradual import gradual_groups, gradually_frozen
+from medtl_monai.transfer.linear_head import has_linear_head, no_linear_head
 from medtl_monai.transfer.llrd import decayed_groups
 from medtl_monai.transfer.param_groups import Group, parameter_groups, source_stages
+from medtl_monai.transfer.probing import HeadFit, Loss, probe_to_convergence
 from medtl_monai.transfer.regularize import L2SP, BatchSpectralShrinkage, require_classifier, undecayed_groups
 
 FREEZE_TO = "freeze_to_"
@@ -36,6 +41,14 @@ def _leave(network: StagedNetwork) -> None:
     return None
 
 
+class HeadFitter(Protocol):
+    """Fits the head of a network on labelled examples."""
+
+    def __call__(self, network: StagedNetwork, examples: Iterable[Example], loss: Loss, *, seed: int = 0) -> HeadFit:
+        """``loss`` is the task's; the network's frozen stages and mode are as before afterwards."""
+        ...
+
+
 @dataclass(frozen=True)
 class TransferStrategy:
     """How a network is trained from a source.
@@ -52,6 +65,9 @@ class TransferStrategy:
         wrap: puts adapters into the network, once however often it is called; they train in frozen stages too.
         penalty: network -> a module whose ``forward()`` is the scalar that the loss gains, or None.
         unfreeze: (network, step) -> the stages that are frozen in a step (an epoch, from 1); None: always ``frozen``.
+        fit: fits the head on frozen features before the first step; None: it starts from initial weights.
+        steps: whether steps of the optimiser follow.
+        linear_head: whether the network has to end in one linear layer.
     """
 
     name: str
@@ -61,6 +77,9 @@ class TransferStrategy:
     wrap: Callable[[StagedNetwork], None] = _leave
     penalty: Callable[[StagedNetwork], nn.Module | None] = _leave
     unfreeze: Callable[[StagedNetwork, int], tuple[str, ...]] | None = None
+    fit: HeadFitter | None = None
+    steps: bool = True
+    linear_head: bool = False
 
     def prepare(self, network: StagedNetwork) -> None:
         """Wrap, and freeze what is frozen at the start (no gradient, norm statistics still, dropout off).
@@ -82,6 +101,12 @@ class TransferStrategy:
         return torch.optim.AdamW(self.groups(network, lr, weight_decay), lr=lr)
 
 
+def _frozen_under_linear_head(network: StagedNetwork) -> tuple[str, ...]:
+    if not has_linear_head(network):
+        raise no_linear_head(network)
+    return source_stages(network)
+
+
 def _frozen_for_bss(network: StagedNetwork) -> tuple[str, ...]:
     require_classifier(network)
     return ()
@@ -96,6 +121,34 @@ STRATEGIES: dict[str, TransferStrategy] = {
             "linear_probe",
             "only the new head (and decoder) trains on the source's frozen features",
             frozen=source_stages,
+        ),
+        TransferStrategy(
+            "cached_probe",
+            "the new head (and decoder) is trained to convergence on features computed once; nothing else is trained",
+            frozen=source_stages,
+            fit=probe_to_convergence,
+            steps=False,
+        ),
+        TransferStrategy(
+            "lp_ft",
+            "the new head (and decoder) is trained to convergence on the frozen source, then every stage trains",
+            fit=probe_to_convergence,
+        ),
+        TransferStrategy(
+            "features_logistic",
+            "logistic regression on the source's frozen features is the head; nothing else is trained",
+            frozen=_frozen_under_linear_head,
+            fit=fit_features_logistic,
+            steps=False,
+            linear_head=True,
+        ),
+        TransferStrategy(
+            "features_svm",
+            "a linear support vector machine on the source's frozen features is the head; nothing else is trained",
+            frozen=_frozen_under_linear_head,
+            fit=fit_features_svm,
+            steps=False,
+            linear_head=True,
         ),
         TransferStrategy(
             "llrd",

@@ -112,7 +112,8 @@ def test_meta_of_get_data(tmp_path: Path) -> None:
     assert (meta["space"], meta["case"], meta["filename_or_obj"]) == ("RAS", "a", str(path))
     np.testing.assert_array_equal(meta["affine"], defects.AFFINE)
     assert reader.verify_suffix([path, tmp_path, "b.dcm"])
-    assert not reader.verify_suffix("b.png")
+    assert reader.verify_suffix("b.png")
+    assert not reader.verify_suffix("b.txt")
 
 
 def test_several_files_become_channels(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_every_published_architecture_is_an_encoder() -> None:
 
 
 def test_every_name_says_what_it_is() -> None:
-    assert len(NETWORKS) == 2 + 2 * (14 + 2 * 7 + 1 + 3 * 14)
+    assert len(NETWORKS) == 2 + 3 * (14 + 2 * 7 + 1 + 3 * 14)
     row = network_name("classifier_swin_t_i3d")
     assert (row.task, row.spatial_dims, row.encoder) == ("classification", 3, "swin_t_i3d")
     with pytest.raises(ConfigError, match="did you mean 'unet_resnet18'"):
