@@ -33,7 +33,8 @@ ALLOWED = {
     "report": {"errors", "io"},
     "demo": {"errors", "io", "data", "workflows", "report"},
     "ranking": {"errors", "lookup", "io", "data", "transforms", "weights", "networks", "transfer", "report"},
-    "cli": {"__init__", "errors", "data", "weights", "demo", "ranking"},
+    "study": {"errors", "io", "data", "weights", "networks", "transfer", "workflows", "statistics", "report"},
+    "cli": {"__init__", "errors", "data", "weights", "demo", "ranking", "study"},
 }
 IO_ADAPTERS = {"reader.py", "writer.py"}
 

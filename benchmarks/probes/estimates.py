@@ -8,13 +8,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
+from medtl_monai.statistics.holm import holm as adjusted_p_values
+from medtl_monai.statistics.paired import paired_difference
+
 LEVEL = 0.95
 Estimate = dict[str, float]
 
 
 def t_interval(values: Sequence[float]) -> Estimate:
-    """Mean of independent values (one per seed) with its 95 % t interval; ``p`` is for a true mean of 0."""
-    return _interval(values, variance_factor=1 / len(values), freedom=len(values) - 1)
+    """Mean of independent values (one per seed) with its 95 % t interval; ``p`` is for a true mean of 0.
+
+    Raises:
+        DataError: fewer than two values, or all the same.
+    """
+    found = paired_difference(np.asarray(values)[:, None], np.zeros((len(values), 1)), LEVEL)
+    return {"mean": found.difference, "low": found.low, "high": found.high, "p": found.p}
 
 
 def corrected_interval(values: Sequence[float], seeds: int, test_per_train: float) -> Estimate:
@@ -29,29 +37,20 @@ def corrected_interval(values: Sequence[float], seeds: int, test_per_train: floa
         seeds: number of repetitions.
         test_per_train: test cases per training case, 0.25 for five folds.
     """
-    return _interval(values, variance_factor=1 / len(values) + test_per_train, freedom=seeds - 1)
-
-
-def _interval(values: Sequence[float], variance_factor: float, freedom: int) -> Estimate:
-    if len(values) < 2 or freedom < 1:
-        raise ValueError(f"an interval needs at least two values and two seeds, got {len(values)} and {freedom + 1}")
+    if len(values) < 2 or seeds < 2:
+        raise ValueError(f"an interval needs at least two values and two seeds, got {len(values)} and {seeds}")
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    error = math.sqrt(variance_factor) * spread
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
+    error = math.sqrt(1 / len(values) + test_per_train) * spread
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, seeds - 1)) * error
     p = float(mean == 0)
     if error > 0:
-        p = float(2 * stats.t.sf(abs(mean) / error, freedom))
+        p = float(2 * stats.t.sf(abs(mean) / error, seeds - 1))
     return {"mean": mean, "low": mean - half, "high": mean + half, "p": p}
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's adjusted p-values (Holm 1979) of one family of comparisons."""
-    adjusted: dict[str, float] = {}
-    running = 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        running = max(running, min(1.0, p_values[name] * (len(p_values) - rank)))
-        adjusted[name] = running
-    return adjusted
+    """Holm's adjusted p-values of one family of comparisons, by name (:func:`medtl_monai.statistics.holm.holm`)."""
+    return dict(zip(p_values, adjusted_p_values(list(p_values.values())), strict=True))
 
 
 def pair_wins(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:

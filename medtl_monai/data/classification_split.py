@@ -38,32 +38,44 @@ def stratified_split(
     patients: dict[str, Counter[int]] = {}
     for case in cases:
         patients.setdefault(case.patient, Counter())[case.label] += 1
-    room = _rooms(Counter(case.label for case in cases), fractions)
-    most = {
-        name: {label: max(1.0, count * LARGEST_SHARE) for label, count in row.items()} for name, row in room.items()
-    }
     wanted = [name for name in SPLITS if name == "training" or fractions.get(name, 0.0) > 0]
-    lacking = {label: set(wanted) for label in most["training"]}
-    waiting = Counter(label for counts in patients.values() for label in counts)
-    place: dict[str, str] = {}
-    for patient in sorted(draw_order(patients, seed, "class split"), key=lambda name: -patients[name].total()):
-        counts = patients[patient]
-        # The last patients of a class go where it has none yet.
-        urgent = [set(lacking[label]) for label in counts if 0 < len(lacking[label]) >= waiting[label]]
-        open_ = {name: room[name] for name in (urgent[0] if urgent else wanted)}
-        place[patient] = split = _choose(open_, most, counts, _unit(patient, seed))
-        for label, count in counts.items():
-            room[split][label] -= count
-            lacking[label].discard(split)
-        waiting.subtract(counts.keys())
+    rooms = _rooms(Counter(case.label for case in cases), fractions)
+    order = sorted(draw_order(patients, seed, "class split"), key=lambda name: -patients[name].total())
+    place = _placed({name: patients[name] for name in order}, {name: rooms[name] for name in wanted}, seed)
     splits = {name: tuple(case for case in cases if place[case.patient] == name) for name in SPLITS}
-    if any(lacking.values()):
+    labels = {case.label for case in cases}
+    lacking = [
+        f"{name} lacks class {label}"
+        for name in wanted
+        for label in sorted(labels - {case.label for case in splits[name]})
+    ]
+    if lacking:
         raise DataError(
-            f"the split leaves out classes: {', '.join(_words(lacking))}",
+            f"the split leaves out classes: {', '.join(lacking)}",
             expected="a patient of each class in each split",
             remedy="use other fractions, another seed or more patients",
         )
     return splits
+
+
+def _placed(patients: Mapping[str, Counter[int]], room: Mapping[str, Counts], seed: int) -> dict[str, str]:
+    """The split of every patient; ``room`` (split -> class -> cases) is used up."""
+    most = {
+        name: {label: max(1.0, count * LARGEST_SHARE) for label, count in row.items()} for name, row in room.items()
+    }
+    waiting = Counter(label for counts in patients.values() for label in counts)
+    lacking = {label: list(room) for label in waiting}
+    place: dict[str, str] = {}
+    for patient, counts in patients.items():
+        # The last patients of a class go where it has none yet.
+        urgent = [lacking[label] for label in counts if 0 < len(lacking[label]) >= waiting[label]]
+        open_ = {name: room[name] for name in (urgent[0] if urgent else room)}
+        place[patient] = split = _choose(open_, most, counts, _unit(patient, seed))
+        for label, count in counts.items():
+            room[split][label] -= count
+            waiting[label] -= 1
+            lacking[label] = [name for name in lacking[label] if name != split]
+    return place
 
 
 def _rooms(total: Mapping[int, int], fractions: Mapping[str, float]) -> dict[str, Counts]:
@@ -98,7 +110,3 @@ def _choose(room: Mapping[str, Counts], most: Mapping[str, Counts], wanted: Mapp
 def _unit(name: str, seed: int) -> float:
     """A number in [0, 1) that is the same on every machine and version."""
     return int.from_bytes(hashlib.sha256(f"place:{seed}:{name}".encode()).digest()[:7], "big") / 2**56
-
-
-def _words(lacking: Mapping[int, set[str]]) -> list[str]:
-    return [f"{name} lacks class {label}" for label in sorted(lacking) for name in sorted(lacking[label])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def distance_to_source(weights: Path, features: np.ndarray, groups: np.ndarray, 
     try:
         with np.load(place, allow_pickle=False) as stored:
             own, patients = stored["features"], stored["groups"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError("the features of the source's own data cannot be read", path=place, got=error) from error
     test = mmd_test(own, features, patients, groups.astype(np.str_), permutations=_PERMUTATIONS, seed=seed)
     return DomainDistance(test.mmd_squared, test.p_value, frechet_squared(own, features))

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.class_weight import compute_sample_weight
 
-from medtl_monai.transfer.scores.inputs import checked
+from medtl_monai.ranking.linear import Space, balanced_weights, fit_path, log_probabilities
+from medtl_monai.transfer.scores.inputs import Sample, checked
 from medtl_monai.transfer.scores.probe import Fold, grouped_folds
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the logistic regression, ascending: of equals the strictest
 MOST_FOLDS, INNER_FOLDS = 5, 3
-SMALLEST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -79,32 +73,35 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *,
             sample.labels, sample.groups, folds_for(sample.labels, sample.groups), seed + 1000 * repeat
         )
         for number, (train, test) in enumerate(parts):
-            model = _fitted(sample.features[train], sample.labels[train], sample.groups[train], seed)
-            probabilities[repeat, test] = model.predict_proba(sample.features[test])
+            probabilities[repeat, test] = _held_out(sample, train, test, seed)
             folds[repeat, test] = number
     return OutOfFold(probabilities, folds)
 
 
-def _fitted(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> Pipeline:
-    inner = grouped_folds(labels, groups, INNER_FOLDS, seed)
-    losses = [sum(_loss(features, labels, strength, part) for part in inner) for strength in STRENGTHS]
-    return _model(STRENGTHS[int(np.argmin(losses))], features, labels)
+def _held_out(sample: Sample, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """Probabilities of the test rows by a probe of the training rows, its C chosen among them."""
+    labels, classes = sample.labels[train], len(sample.classes)
+    losses = np.zeros(len(STRENGTHS))
+    for fold in grouped_folds(labels, sample.groups[train], INNER_FOLDS, seed):
+        losses += _losses(sample.features[train], labels, classes, fold)
+    space = Space.of(sample.features[train])
+    chosen = STRENGTHS[: int(np.argmin(losses)) + 1]
+    solution = fit_path(space(sample.features[train]), labels, classes, chosen)[-1]
+    return np.exp(log_probabilities(space(sample.features[test]), solution))
 
 
-def _model(strength: float, features: np.ndarray, labels: np.ndarray) -> Pipeline:
-    regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=300, tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a step further would not change the order of sources
-        return make_pipeline(StandardScaler(), regression).fit(features, labels)
-
-
-def _loss(features: np.ndarray, labels: np.ndarray, strength: float, part: Fold) -> float:
-    """Mean log loss on the part's test rows, every class with the same weight."""
-    train, test = part
-    model = _model(strength, features[train], labels[train])
-    right = model.predict_proba(features[test])[np.arange(len(test)), np.searchsorted(model.classes_, labels[test])]
-    weights = compute_sample_weight("balanced", labels[test])
-    return float(-np.average(np.log(np.maximum(right, SMALLEST_PROBABILITY)), weights=weights))
+def _losses(features: np.ndarray, labels: np.ndarray, classes: int, fold: Fold) -> np.ndarray:
+    """Per strength the log loss on the fold's test rows, every class with the same weight."""
+    train, test = fold
+    space, weights = Space.of(features[train]), balanced_weights(labels[test])
+    rows = space(features[test])
+    solutions = fit_path(space(features[train]), labels[train], classes, STRENGTHS)
+    return np.array(
+        [
+            -np.average(log_probabilities(rows, each)[np.arange(len(test)), labels[test]], weights=weights)
+            for each in solutions
+        ]
+    )
 
 
 def auc_within_folds(found: OutOfFold, labels: np.ndarray) -> float:

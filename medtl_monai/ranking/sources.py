@@ -69,7 +69,7 @@ def choose(
             pretrained(split_method(name)[0])  # a slip of the pen is an error, not a source that is missing
     reasons = {name: _reason(name, spatial_dims, commercial) for name in names}
     usable = tuple(name for name, reason in reasons.items() if reason is None)
-    unusable = tuple(Unusable(name, reason) for name, reason in reasons.items() if reason is not None)
+    unusable = tuple(Unusable(shown_name(name), reason) for name, reason in reasons.items() if reason is not None)
     if not usable:
         raise ConfigError(
             "no source can be used",

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from scipy import optimize
 
 from medtl_monai.errors import ConfigError
 from medtl_monai.report.canvas import DPI, STYLE, WIDTH, plain, to_png
@@ -100,13 +101,14 @@ def _draw_panel(axes: Axes, panel: Panel, levels: Sequence[int], limits: tuple[f
     if panel.title:
         axes.set_title(plain(panel.title), loc="left", parse_math=False)
     curves = _styled(panel)
+    ends: list[tuple[str, str, float, float]] = []
     for index, curve in enumerate(curves):
         points = curve.points
         x = [point.labelled * 2 ** (SPREAD * (index - (len(curves) - 1) / 2)) for point in points]
         axes.plot(
             x,
             [point.mean for point in points],
-            curve.style,
+            linestyle=curve.style or "none",
             color=curve.colour,
             marker=curve.marker,
             mfc=curve.face,
@@ -117,7 +119,7 @@ def _draw_panel(axes: Axes, panel: Panel, levels: Sequence[int], limits: tuple[f
         )
         lows, highs = [point.low for point in points], [point.high for point in points]
         axes.vlines(x, lows, highs, color=curve.colour, lw=1.6, alpha=0.75, zorder=2)
-    ends = [(c.name, c.colour, float(c.points[-1].labelled), c.points[-1].mean) for c in curves]
+        ends.append((curve.name, curve.colour, x[-1], points[-1].mean))
     _name_ends(axes, ends, limits)
 
 
@@ -159,20 +161,27 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[str, str, float, float]], limits
             weight="bold",
             annotation_clip=False,
             parse_math=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "alpha": 0.5, "shrinkA": 2, "shrinkB": 5},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.7,
+                "alpha": 0.5,
+                "shrinkA": 2,
+                "shrinkB": 4,
+                "relpos": (0, 0.5),
+            },
         )
 
 
 def spread_apart(places: Sequence[float], gap: float) -> list[float]:
     """Ascending places, moved so that neighbours are at least ``gap`` apart and, if they fit, all lie in 0..1."""
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap) if moved else place)
-    top = 1.0
+    steps = gap * np.arange(len(places))
+    moved = optimize.isotonic_regression(np.asarray(places) - steps).x + steps  # least squares under the gaps
+    for index in range(len(moved)):
+        moved[index] = max(moved[index], 0.0 if index == 0 else moved[index - 1] + gap)
     for index in range(len(moved) - 1, -1, -1):
-        moved[index] = min(moved[index], top)
-        top = moved[index] - gap
-    return moved
+        moved[index] = min(moved[index], 1.0 if index == len(moved) - 1 else moved[index + 1] - gap)
+    return [float(place) for place in moved]
 
 
 def differences_figure(bars: Sequence[DifferenceBar], *, xlabel: str, better: str = "higher", title: str = "") -> bytes:

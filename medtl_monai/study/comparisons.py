@@ -16,7 +16,7 @@ from medtl_monai.statistics.holm import holm
 from medtl_monai.statistics.paired import Interval, paired_difference
 from medtl_monai.study.cells import BASELINE, Arm
 from medtl_monai.study.design import Design
-from medtl_monai.study.names import arm_names
+from medtl_monai.study.names import arm_words
 from medtl_monai.study.scores import PairTable, Scores
 
 LEVEL = 0.95
@@ -137,7 +137,7 @@ def _corrected(
 
 def sentences(entry: Comparison, design: Design, metric: str) -> list[str]:
     """What a comparison shows: for new seeds and, where known, for new patients. The numbers of pairs are named."""
-    name = arm_names(design)[entry.arm]
+    name = arm_words(design, entry.arm)
     baseline = "training from scratch"
     if entry.converged:
         baseline += f" with {design.converged:g} times the epochs"

@@ -29,3 +29,8 @@ def arm_names(design: Design) -> dict[Arm, str]:
         arm: "scratch" if arm == BASELINE else arm.strategy if one else f"{short[arm.source]} · {arm.strategy}"
         for arm in arms(design)
     }
+
+
+def arm_words(design: Design, arm: Arm) -> str:
+    """The arm in a sentence: ``transfer by fine_tune from highres3dnet_gif``."""
+    return f"transfer by {arm.strategy} from {source_names(design)[arm.source]}"

@@ -63,8 +63,8 @@ def differences_png(found: Analysis) -> bytes | None:
 
 
 def metric_words(found: Analysis) -> str:
-    """Name of the score for readers: ``val_mean_dice`` of test cases is their mean Dice."""
-    return found.metric.removeprefix("val_").replace("_", " ")
+    """Name of the score for readers: ``val_mean_dice`` of test cases is ``mean Dice``."""
+    return found.metric.removeprefix("val_").replace("_", " ").replace("dice", "Dice")
 
 
 def _points(points: Sequence[Point]) -> list[CurvePoint]:

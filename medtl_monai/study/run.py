@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.io.atomic import write_bytes
 from medtl_monai.study import preflight
 from medtl_monai.study.cells import Cell, outstanding, total
 from medtl_monai.study.design import (
@@ -66,6 +67,7 @@ def run_study(design: Design, folder: Path, choices: Choices, say: Say) -> None:
         say(caution)
     with locked(folder):
         _take_over(design, folder, config, choices)
+        config = _keep_configuration(config, folder)
         shutil.rmtree(folder / WORK, ignore_errors=True)  # what a killed study left
         table = Table(folder)
         try:
@@ -93,6 +95,16 @@ def _take_over(design: Design, folder: Path, config: Path, choices: Choices) -> 
                 + (" (or --allow-changed-bundle)" if CONFIGURATION in other_files else ""),
             )
     save_design(folder, design, prints, changed)
+
+
+def _keep_configuration(config: Path, folder: Path) -> Path:
+    """Copy the bundle's configuration into the study: whoever edits the bundle meanwhile does not change its runs."""
+    kept = folder / "configs"
+    kept.mkdir(exist_ok=True)
+    for path in (config, config.with_name("metadata.json")):
+        if path.is_file():
+            write_bytes(kept / path.name, path.read_bytes())
+    return kept / config.name
 
 
 def _run_all(design: Design, table: Table, config: Path, choices: Choices, say: Say) -> None:

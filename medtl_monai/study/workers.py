@@ -20,6 +20,7 @@ from medtl_monai.study.job import Failure, Job, Outcome
 
 _RUNS_PER_WORKER = 50  # then a fresh process: whatever a library leaks does not add up
 _PARENT_GONE = 3
+START_METHOD = "spawn"  # nothing of the main process, such as its threads or random state, reaches a training
 Task = TypeVar("Task")
 
 
@@ -101,7 +102,7 @@ class Workers(Generic[Task]):
 
     def __init__(self, jobs: int, log: Path) -> None:
         self.jobs, self.log = jobs, log
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context(START_METHOD)
         self._workers: list[_Worker[Task]] = []
 
     def __enter__(self) -> Workers[Task]:
@@ -161,7 +162,9 @@ class Workers(Generic[Task]):
 
     def _new(self) -> _Worker[Task]:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, str(self.log)), daemon=True)
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=serve, args=(theirs, str(self.log)), daemon=True
+        )
         process.start()
         theirs.close()
         worker: _Worker[Task] = _Worker(process, ours)

@@ -52,7 +52,7 @@ def network_key(features: FrozenFeatures) -> str:
     """Hex SHA-256 of all that the features depend on beside the image.
 
     That is: every parameter and buffer of the encoder, its class, name and layers (strides, paddings), the level, the
-    pooling, and which of the two paths computes them. Not the device, nor the version of torch.
+    pooling, and the backend that computes them. Not the device, nor the version of torch.
     """
     encoder = features.encoder
     digest = hashlib.sha256()
@@ -62,7 +62,7 @@ def network_key(features: FrozenFeatures) -> str:
         encoder.architecture,
         _ADDRESS.sub("", repr(encoder)),
         repr((encoder.in_channels, encoder.channels, encoder.strides, encoder.size_multiple, encoder.min_size)),
-        repr((features.level, features.pool, features.fast)),
+        repr((features.level, features.pool, features.backend)),
     )
     digest.update(repr(described).encode())
     for name, tensor in itertools.chain(encoder.named_parameters(), encoder.named_buffers()):

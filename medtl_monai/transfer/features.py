@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -19,14 +17,19 @@ from medtl_monai.lookup import look_up
 from medtl_monai.networks.encoder import Encoder, min_sizes, size_multiples
 from medtl_monai.networks.padding import pad_to
 from medtl_monai.networks.staged import StagedNetwork
+from medtl_monai.transfer.feature_backends import Computed, require_equal, traced
 from medtl_monai.transfer.matching import encoder_of
+from medtl_monai.transfer.openvino_features import compiled, import_openvino
 
 POOLS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": lambda maps: maps.flatten(2).mean(dim=2),
     "max": lambda maps: maps.flatten(2).amax(dim=2),
 }
-TOLERANCE = 1e-4  # of the largest feature
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+BACKENDS: dict[str, Callable[[nn.Module, torch.Tensor], Computed]] = {
+    "eager": lambda module, image: module,
+    "traced": traced,
+    "openvino": compiled,
+}
 
 
 class _Pooled(nn.Module):
@@ -86,35 +89,39 @@ class FrozenFeatures:
     Always in evaluation mode, without gradient and without autocast; the modules' modes are as before afterwards.
     For a ``TransferClassifier`` the defaults give what its head sees.
 
-    The faster path, taken when `example` is given, runs a frozen TorchScript trace of a channels-last copy: up to twice
-    as fast for convolutions in 2D, slower for dilated ones in 3D (measured on a CPU). Padding and window sizes are
-    constants in a trace, so there is one for every shape of batch, compared with the plain path before it is used.
-    Weights that change make new traces; writing through ``tensor.data`` goes unnoticed.
+    Backends, all within 1e-4 of the largest feature (measured on a CPU by `benchmarks/probe_cost.py`):
+
+    - ``eager``: the encoder as it is.
+    - ``traced``: a frozen TorchScript trace of a channels-last copy; faster in 2D, little or nothing gained in 3D.
+    - ``openvino``: the fastest in 2D and 3D on a CPU; needs the optional package openvino, float32 and the CPU.
+
+    The last two are built for every shape of batch anew, because paddings and window sizes are constants in a trace,
+    and compared with the encoder itself before they are used. That takes the time of two to three eager batches: it
+    does not pay for a handful of images. Weights that change make new ones; writing through ``tensor.data`` goes
+    unnoticed.
 
     Args:
         network: an encoder, or a network with an ``encoder``. It is used, not copied.
         level: which of the encoder's feature maps, from shallow to deep; negative counts from the deepest.
         pool: how the map becomes a vector: ``"mean"`` or ``"max"`` over space.
-        example: a batch ``(B, C, H, W[, D])``; asks for the faster path, which is checked on it.
+        backend: what computes: ``"eager"``, ``"traced"`` or ``"openvino"``.
 
     Raises:
-        ConfigError: no encoder, no such level or pooling, or the faster path cannot be built or gives other features.
-        DataError: `example` has not the shape that the encoder takes.
+        ConfigError: no encoder, no such level, pooling or backend, or the backend's package is not installed.
     """
 
-    def __init__(
-        self, network: StagedNetwork, level: int = -1, pool: str = "mean", *, example: torch.Tensor | None = None
-    ) -> None:
+    def __init__(self, network: StagedNetwork, level: int = -1, pool: str = "mean", *, backend: str = "eager") -> None:
         self.encoder = _required_encoder(network)
         depth = len(self.encoder.channels)
         if not -depth <= level < depth:
             raise ConfigError("the encoder has no such level", expected=f"-{depth} to {depth - 1}", got=level)
-        self.level, self.pool, self.fast = level % depth, pool, example is not None
+        self.level, self.pool, self.backend = level % depth, pool, backend
         self._plain = _Pooled(self.encoder, self.level, pool)
-        self._traces: dict[torch.Size, Callable[[torch.Tensor], torch.Tensor]] = {}
-        self._traced_state: tuple[tuple[int, int], ...] = ()
-        if example is not None:
-            self(example)
+        self._build = look_up(BACKENDS, backend, "backend")
+        self._built: dict[torch.Size, Computed] = {}
+        self._built_state: tuple[tuple[int, int], ...] = ()
+        if backend == "openvino":
+            import_openvino()  # absent: said now, not at the first image
 
     @property
     def size(self) -> int:
@@ -126,59 +133,27 @@ class FrozenFeatures:
 
         Raises:
             DataError: another shape.
-            ConfigError: the faster path cannot be built for this shape or gives other features.
+            ConfigError: the backend cannot run this encoder or gives other features.
         """
         image = _on_encoder(self.encoder, image)
         with _frozen(self.encoder, image.device):
-            features = self._trace(image)(image) if self.fast else self._plain(image)
+            features = self._plain(image) if self.backend == "eager" else self._fast(image)(image)
         return features.float()
 
-    def _trace(self, image: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _fast(self, image: torch.Tensor) -> Computed:
+        """The backend for this shape of batch and the encoder's present weights, compared with the encoder itself."""
         tensors = itertools.chain(self.encoder.parameters(), self.encoder.buffers())
         state = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-        if state != self._traced_state:
-            self._traces, self._traced_state = {}, state
-        if image.shape not in self._traces:
-            traced = _traced(self._plain, image, self.encoder.spatial_dims)
-            _require_equal(traced(image), self._plain(image))
-            self._traces[image.shape] = traced
-        return self._traces[image.shape]
-
-
-def _traced(module: _Pooled, image: torch.Tensor, dims: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A frozen trace of a channels-last copy; raises ConfigError if the network cannot be traced."""
-    layout = _CHANNELS_LAST[dims]
-    duplicate = copy.deepcopy(module).eval()
-    for tensor in itertools.chain(duplicate.parameters(), duplicate.buffers()):
-        if tensor.dim() == dims + 2:
-            tensor.data = tensor.data.contiguous(memory_format=layout)
-    image = image.contiguous(memory_format=layout)
-    try:
-        with warnings.catch_warnings():
-            # Every shape has its own, compared trace: constants in it are right. Deprecated, but the fastest on CPU.
-            for category in (torch.jit.TracerWarning, FutureWarning, DeprecationWarning):
-                warnings.simplefilter("ignore", category)
-            traced = torch.jit.trace(duplicate, image, check_trace=False)
-            traced = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
-    except RuntimeError as error:
-        raise ConfigError(
-            "this encoder cannot be traced",
-            expected="an encoder that TorchScript can trace",
-            got=str(error).strip().splitlines()[-1],
-            remedy="leave `example` out: the plain path",
-        ) from error
-    return lambda batch: traced(batch.contiguous(memory_format=layout))
-
-
-def _require_equal(fast: torch.Tensor, plain: torch.Tensor) -> None:
-    difference, largest = float((fast.float() - plain.float()).abs().max()), float(plain.abs().max())
-    if not difference <= TOLERANCE * largest:
-        raise ConfigError(
-            "the faster path gives other features than the plain one",
-            expected=f"within {TOLERANCE:g} of the largest feature, {largest:g}",
-            got=f"a difference of {difference:g}",
-            remedy="leave `example` out: the plain path",
-        )
+        if state != self._built_state:
+            self._built, self._built_state = {}, state
+        if image.shape not in self._built:
+            plain = self._plain(image)
+            if not bool(torch.isfinite(plain).all()):
+                return self._plain  # nothing to compare with; whoever uses these features sees that they are not finite
+            computed = self._build(self._plain, image)
+            require_equal(computed(image), plain, self.backend)
+            self._built[image.shape] = computed
+        return self._built[image.shape]
 
 
 def extract(network: FrozenFeatures | StagedNetwork, batches: Iterable[torch.Tensor]) -> np.ndarray:

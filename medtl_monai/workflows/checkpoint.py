@@ -18,6 +18,7 @@ from medtl_monai.io.atomic import atomic_write
 from medtl_monai.switch import switch
 from medtl_monai.weights.licence import Lineage, lineage_of_file, record_lineage, write_lineage
 from medtl_monai.weights.read import read_state
+from medtl_monai.workflows.averaging import WeightAverage
 from medtl_monai.workflows.checkpoint_files import (
     BEST,
     LAST,
@@ -40,6 +41,7 @@ class ResumeTraining:
         network, optimizer, lr_scheduler: the objects to restore.
         resume: do it; without it the handler does nothing.
         seed, strategy: those of the run; the rest of the training has to follow what it was started with.
+        average: the average of the weights, where one is kept.
 
     Raises:
         WeightsError: ``resume`` is set and there is no whole ``last.pt``.
@@ -56,8 +58,10 @@ class ResumeTraining:
         resume: bool = False,
         seed: int = 0,
         strategy: str = "",
+        average: WeightAverage | None = None,
     ) -> None:
         self.seed, self.strategy = seed, strategy
+        self.average = WeightAverage(network) if average is None else average
         self.path = Path(folder) / LAST
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
         self.resume = switch("resume", resume)
@@ -72,6 +76,7 @@ class ResumeTraining:
         state = read_checkpoint(self.path)
         self._require_same_plan(state)
         bare(self.network).load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
         engine.state.epoch = state["epoch"]
@@ -119,6 +124,7 @@ class AtomicCheckpoint:
         lineage: the weights that the training started from; it goes beside ``model.pt`` and, in a bundle, into its
             metadata (:func:`medtl_monai.weights.licence.record_lineage`). A training that goes on from the ``model.pt``
             that is there (MONAI Label loads it so) inherits what that one descends from.
+        average: the average of the weights that ``model.pt`` is to hold in their place, where one is kept.
 
     Raises:
         OutputError: a file cannot be written; the one that was there stays.
@@ -134,7 +140,9 @@ class AtomicCheckpoint:
         seed: int = 0,
         strategy: str = "",
         lineage: Sequence[Lineage] = (),
+        average: WeightAverage | None = None,
     ) -> None:
+        self.average = WeightAverage(network) if average is None else average
         self.seed, self.strategy, self.lineage = seed, strategy, tuple(lineage)
         self.folder = Path(folder)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
@@ -179,6 +187,7 @@ class AtomicCheckpoint:
             "best_epoch": epoch,
             "seed": self.seed,
             "strategy": self.strategy,
+            "average": self.average.state_dict(),
         }
         save_checkpoint(state, self.folder / LAST)
 
@@ -202,7 +211,8 @@ class AtomicCheckpoint:
         path = self.folder / BEST
         if path.is_file() and (before := lineage_of_file(path)) != self.lineage:
             record_lineage(path, dict.fromkeys((*before, *self.lineage)))  # true of either, should the run end here
-        save_network(self.network, path)
+        with self.average.applied():
+            save_network(self.network, path)
         record_lineage(path, self.lineage)
 
     def _save_if_best(self, engine: Engine) -> None:

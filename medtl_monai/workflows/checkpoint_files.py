@@ -17,7 +17,7 @@ from medtl_monai.transfer.peft import merged_state
 from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state
 
 BEST, LAST, PREVIOUS = "model.pt", "last.pt", "model_previous.pt"
-_CONTENT = ("network", "optimizer", "lr_scheduler", "epoch", "best_metric", "best_epoch", "seed", "strategy")
+_CONTENT = ("network", "optimizer", "lr_scheduler", "epoch", "best_metric", "best_epoch", "seed", "strategy", "average")
 
 
 def bare(network: nn.Module) -> nn.Module:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 
 from medtl_monai.errors import ConfigError
 from medtl_monai.switch import switch
+from medtl_monai.workflows.averaging import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +30,21 @@ class ValidateEvery:
         validator: evaluator with a key metric.
         interval: epochs between two validations.
         before_training: judge the starting weights too.
+        average: the average of the weights to judge in their place, where one is kept.
     """
 
-    def __init__(self, validator: Evaluator, interval: int = 1, before_training: bool = True) -> None:
+    def __init__(
+        self,
+        validator: Evaluator,
+        interval: int = 1,
+        before_training: bool = True,
+        average: WeightAverage | None = None,
+    ) -> None:
         if interval < 1:
             raise ConfigError("validation interval", expected="1 or more epochs", got=interval)
         self.validator = validator
         self.interval = interval
+        self.average = average
         self.before_training = switch("val_at_start", before_training)
 
     def attach(self, engine: Engine) -> None:
@@ -57,5 +67,6 @@ class ValidateEvery:
     def _validate(self, engine: Engine) -> None:
         if not has_cases(self.validator):
             return
-        self.validator.run(max(engine.state.epoch, 1))  # MONAI counts its epochs from 1
+        with nullcontext() if self.average is None else self.average.applied():
+            self.validator.run(max(engine.state.epoch, 1))  # MONAI counts its epochs from 1
         engine.state.validated_epoch = engine.state.epoch

@@ -171,7 +171,19 @@ def test_an_inflated_imagenet_network_from_training_to_mask(
 
 
 @pytest.mark.parametrize(
-    "strategy", ["freeze_to_stage2", "llrd", "gradual_unfreeze", "l2_sp", "lora", "ssf", "bitfit", "scratch"]
+    "strategy",
+    [
+        "freeze_to_stage2",
+        "llrd",
+        "gradual_unfreeze",
+        "l2_sp",
+        "lora",
+        "ssf",
+        "bitfit",
+        "scratch",
+        "lp_ft",
+        "cached_probe",
+    ],
 )
 def test_every_strategy_by_one_word(
     train: Train, real_weights: Path, two_scans: Path, tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
@@ -192,10 +204,26 @@ def test_every_strategy_by_one_word(
     }
     body = [stage for stage in loaded.stages if stage not in loaded.task_stages]
     assert {"decoder", "head"} <= moved
-    still = {"freeze_to_stage2": body[: body.index("stage2") + 1], "gradual_unfreeze": body}.get(strategy, [])
+    still = {"freeze_to_stage2": body[: body.index("stage2") + 1], "gradual_unfreeze": body, "cached_probe": body}.get(
+        strategy, []
+    )
     assert not moved & set(still)
     if not still and strategy != "ssf":
         assert moved == set(loaded.stages)
+
+
+@pytest.mark.parametrize("strategy", ["features_logistic", "features_svm"])
+def test_classical_classifiers_bring_their_own_network(
+    train: Train, real_weights: Path, tmp_path: Path, strategy: str
+) -> None:
+    environment = {"MEDTL_WEIGHTS": str(real_weights), "MEDTL_OFFLINE": "1"}
+    ok(train(tmp_path, environment=environment, source="imagenet_squeezenet1_0_pruned", strategy=strategy, epochs=5))
+    assert record(tmp_path)["config"]["settings"]["network"] == "dense_squeezenet1_0_i3d"
+    own = build_network("dense_squeezenet1_0_i3d", out_channels=3).state_dict()
+    assert {n: t.shape for n, t in tensors(tmp_path / "model.pt").items()} == {n: t.shape for n, t in own.items()}
+    rows = list(csv.DictReader((tmp_path / "curves.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert float(rows[1]["val_mean_dice"]) > 0.2
 
 
 @pytest.mark.parametrize("network", ["unet", "highres3dnet", "unet_medicalnet_resnet10"])

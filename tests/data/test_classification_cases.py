@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -39,7 +40,9 @@ def dataset(tmp_path: Path) -> Path:
     """Twelve training, four validation and four test pictures; a quarter of them ill."""
     splits = {}
     for number, (split, count) in enumerate({"training": 12, "validation": 4, "test": 4}.items()):
-        rows = [ClassCase(f"{split}_{i}", f"images/{split}_{i}.png", int(i % 4 == 0), f"{split}_{i}") for i in range(count)]
+        rows = [
+            ClassCase(f"{split}_{i}", f"images/{split}_{i}.png", int(i % 4 == 0), f"{split}_{i}") for i in range(count)
+        ]
         for i, row in enumerate(rows):
             picture(tmp_path / row.image, 100 * number + i)
         splits[split] = tuple(rows)
@@ -63,7 +66,7 @@ def test_cases(dataset: Path) -> None:
 
 def test_draws_are_nested_and_in_proportion(dataset: Path) -> None:
     drawn = [classification_cases(str(dataset), "training", labelled=n, seed=5) for n in range(2, 13)]
-    for smaller, larger in zip(drawn, drawn[1:], strict=False):
+    for smaller, larger in pairwise(drawn):
         assert {case["case"] for case in smaller} < {case["case"] for case in larger}
     for number, cases in enumerate(drawn, 2):
         ill = class_counts(cases)["1"]

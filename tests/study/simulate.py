@@ -26,7 +26,7 @@ def make_design(**changes: object) -> Design:
         "seeds": 10,
         "rates": (1e-3, 3e-3, 1e-2),
         "epochs": 10,
-        "converged_seeds": 3,
+        "converged_seeds": min(3, int(str(changes.get("seeds", 10)))),
     }
     return Design(**{**settings, **changes})  # type: ignore[arg-type]
 
@@ -96,11 +96,12 @@ def simulate(
         rows.append(make_row(cell, float(scores.mean()), run, cases=cases))
         case_rows.extend(CaseRow(run, f"case {index}", float(score)) for index, score in enumerate(scores))
 
+    worse = -1.0 if design.better == "higher" else 1.0
     best = design.rates[len(design.rates) // 2]
     for n in design.labelled:
         for arm in arms(design):
             for cell in tuning_cells(design, arm, n):
-                add(cell, truth(arm, n) - abs(math.log10(cell.rate / best)))
+                add(cell, truth(arm, n) + worse * abs(math.log10(cell.rate / best)))
     for number in range(design.seeds):
         luck = seed_sd * rng.standard_normal()
         for n in design.labelled:

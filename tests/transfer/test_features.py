@@ -16,13 +16,6 @@ from medtl_monai.transfer.features import FrozenFeatures, dense_features, extrac
 from tests.networks.toy_encoder import ToyEncoder
 
 
-class ChangesUnderTrace(ToyEncoder):
-    """Planted defect: a traced copy computes something else."""
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        return [maps * (1.0 + 0.01 * torch.jit.is_tracing()) for maps in super().forward(image)]
-
-
 def images(count: int = 2, size: int = 16, dims: int = 3, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 1, *[size] * dims, generator=torch.Generator().manual_seed(seed))
 
@@ -94,47 +87,6 @@ def test_autocast_around_changes_nothing() -> None:
         assert torch.equal(features(images()), plain)
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_faster_path_equals_the_plain_one(dims: int) -> None:
-    encoder = ToyEncoder(dims)
-    fast = FrozenFeatures(encoder, example=images(dims=dims))
-    plain = FrozenFeatures(encoder)
-    for batch in (images(2, 16, dims, 3), images(1, 16, dims, 4), images(3, 19, dims, 5)):  # other shapes too
-        torch.testing.assert_close(fast(batch), plain(batch), atol=1e-5, rtol=1e-5)
-    assert encoder.levels[0][0].weight.is_contiguous()  # the network itself keeps its layout
-    assert encoder.training
-
-
-@pytest.mark.parametrize("name", ["classifier_resnet18", "classifier_resnet18_acs", "classifier_medicalnet_resnet10"])
-def test_faster_path_of_real_architectures(name: str) -> None:
-    torch.manual_seed(0)
-    network = build_network(name)
-    batch = images(1, 32, network.encoder.spatial_dims)
-    torch.testing.assert_close(
-        FrozenFeatures(network, example=batch)(batch), FrozenFeatures(network)(batch), atol=1e-4, rtol=1e-4
-    )
-
-
-def test_faster_path_follows_new_weights() -> None:
-    encoder = ToyEncoder()
-    fast = FrozenFeatures(encoder, example=images())
-    old = fast(images())
-    encoder.load_state_dict({name: tensor * 1.5 for name, tensor in encoder.state_dict().items()})
-    assert not torch.allclose(fast(images()), old)
-    torch.testing.assert_close(fast(images()), FrozenFeatures(encoder)(images()))
-
-
-def test_faster_path_that_differs_is_refused() -> None:
-    encoder = ChangesUnderTrace().eval()
-    FrozenFeatures(encoder)
-    with pytest.raises(ConfigError, match="other features than the plain one"):
-        FrozenFeatures(encoder, example=images())
-    encoder.levels[3][1].weight.data.mul_(1e-9)  # small features, small differences: as wrong as before
-    assert 0 < FrozenFeatures(encoder)(images()).max() < 1e-6
-    with pytest.raises(ConfigError, match="other features than the plain one"):
-        FrozenFeatures(encoder, example=images())
-
-
 def test_extract_keeps_the_order_and_names_broken_rows() -> None:
     network = classifier()
     batches = [images(2, seed=1), images(1, seed=2)]
@@ -152,7 +104,7 @@ def test_extract_keeps_the_order_and_names_broken_rows() -> None:
 
 def test_metatensors_become_plain() -> None:
     network = classifier()
-    found = FrozenFeatures(network, example=MetaTensor(images()))(MetaTensor(images()))
+    found = FrozenFeatures(network)(MetaTensor(images()))
     assert type(found) is torch.Tensor
     torch.testing.assert_close(found, FrozenFeatures(network)(images()))
 
@@ -179,6 +131,8 @@ def test_wrong_questions_are_refused() -> None:
         FrozenFeatures(network, 4)
     with pytest.raises(ConfigError, match="did you mean 'mean'"):
         FrozenFeatures(network, pool="meen")
+    with pytest.raises(ConfigError, match="did you mean 'traced'"):
+        FrozenFeatures(network, backend="trace")
     with pytest.raises(ConfigError, match="no encoder"):
         FrozenFeatures(build_network("unet"))
     with pytest.raises(DataError, match=r"\(B, 1, H, W, D\)"):

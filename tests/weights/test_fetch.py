@@ -6,32 +6,17 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from weights_server import CONTENT, LOGIN_PAGE, NAME, left_in, row_at, serve
+from weights_server import CONTENT, LOGIN_PAGE, NAME, left_in, row_at
 
 from medtl_monai.errors import OutputError, WeightsError
 from medtl_monai.weights import download as download_module
 from medtl_monai.weights.fetch import fetch, find_local, import_file, locate, verify, weights_folder
 from medtl_monai.weights.registry import pretrained
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with serve() as address:
-        yield address
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An own weights folder, not there yet; online; no proxy between the test and its server."""
-    monkeypatch.setenv("MEDTL_WEIGHTS", str(tmp_path / "cache" / "weights"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv("MEDTL_OFFLINE", raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path / "cache" / "weights"
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize("behaviour", ["good", "moved", "unannounced"])

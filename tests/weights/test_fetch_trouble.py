@@ -10,39 +10,25 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from weights_server import BIG, CONTENT, LOGIN_PAGE, NAME, TIMES, left_in, row_at, serve
+from weights_server import BIG, CONTENT, LOGIN_PAGE, NAME, TIMES, left_in, row_at
 
 from medtl_monai.errors import OutputError, WeightsError
 from medtl_monai.weights.fetch import fetch, find_local, import_file, is_offline, locate, obtain, require_hash, verify
 from medtl_monai.weights.registry import REGISTRY, pretrained
 
+pytestmark = pytest.mark.usefixtures("folder")
 SCRIPT = """
 import sys; from dataclasses import replace
 from medtl_monai.weights.fetch import fetch; from medtl_monai.weights.registry import pretrained
 url, sha256, size = sys.argv[1:]
 print(fetch(replace(pretrained('highres3dnet_gif'), name='tiny', url=url, sha256=sha256, size_bytes=int(size))))
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with serve() as address:
-        yield address
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MEDTL_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv("MEDTL_OFFLINE", raising=False)
-    return tmp_path / "weights"
 
 
 def fetch_command(url: str, content: bytes = BIG) -> list[str]:
@@ -85,7 +71,7 @@ def test_a_kill_in_the_middle_leaves_no_file_and_harms_no_later_fetch(server: st
 
 
 def test_a_sweep_spares_what_is_not_its_own(server: str, folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     others = (f".0123456789ab-other-{NAME}", f".mine-{NAME}", f"0123456789ab-{NAME}")
     for name in others:
         (folder / name).write_bytes(b"mine")

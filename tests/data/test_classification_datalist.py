@@ -51,7 +51,11 @@ def test_round_trip(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[dict[str, Any]], object], type[Exception], str]] = {
     "unknown key": (lambda c: c.update(seed=3), ConfigError, "unknown key 'seed'"),
-    "unknown row key": (lambda c: c["test"].append({**c["training"][0], "label": 1}), ConfigError, "unknown key 'label'"),
+    "unknown row key": (
+        lambda c: c["test"].append({**c["training"][0], "label": 1}),
+        ConfigError,
+        "unknown key 'label'",
+    ),
     "missing": (lambda c: c["training"][0].pop("class"), ConfigError, "key 'class' is missing"),
     "class as text": (lambda c: c["training"][0].update({"class": "1"}), ConfigError, "must be an integer"),
     "class as bool": (lambda c: c["training"][0].update({"class": True}), ConfigError, "must be an integer"),
@@ -60,7 +64,11 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], object], type[Exception], str]] 
     "one class": (lambda c: c.update(classes={"0": "x"}), ConfigError, "two at least"),
     "equal names": (lambda c: c.update(classes={"0": "x", "1": "x"}), ConfigError, "two classes have the name"),
     "other task": (lambda c: c.update(task="segmentation"), ConfigError, "not a classification datalist"),
-    "patient in two": (lambda c: c["validation"][0].update(patient="p1"), DataError, "p1 is in training and validation"),
+    "patient in two": (
+        lambda c: c["validation"][0].update(patient="p1"),
+        DataError,
+        "p1 is in training and validation",
+    ),
     "same case": (lambda c: c["validation"][0].update(case="a"), DataError, "case a is listed 2 times"),
     "same file": (lambda c: c["validation"][0].update(image="images/./a.png"), DataError, "a.png is listed 2 times"),
     "escape": (lambda c: c["validation"][0].update(image="../c.png"), ConfigError, "leads out"),

@@ -1,0 +1,279 @@
+"""The two classification bundles through MONAI's command line, on small synthetic data."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from bundle_commands import Finished, start_fork, words
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from medtl_monai.data.classification import ClassCase, ClassificationDatalist
+from medtl_monai.networks.factory import build_network
+from medtl_monai.provenance import validate_record
+from medtl_monai.transfer.strategy import STRATEGIES
+from medtl_monai.workflows.checkpoint_files import read_checkpoint
+
+BUNDLES = ("hemorrhage_ct_classification", "adrenal_ct_classification")
+COUNTS = {"training": 4, "validation": 4, "test": 4}
+QUICK: dict[str, dict[str, object]] = {
+    BUNDLES[0]: {"epochs": 1, "image_size": 64, "batch_size": 2},
+    BUNDLES[1]: {"epochs": 1, "image_size": "[22,22,22]", "batch_size": 2},
+}
+Run = Callable[..., Finished]
+
+
+def ok(finished: Finished) -> Finished:
+    assert finished.code == 0, finished.output[-4000:]
+    return finished
+
+
+def slice_with(path: Path, label: int, rng: np.random.Generator) -> None:
+    """A grey ellipse; a bright spot in those of class 1."""
+    i, j = np.mgrid[:70, :60]
+    grey = np.where(((i - 35) / 30) ** 2 + ((j - 30) / 25) ** 2 < 1, 100, 0) + rng.integers(0, 20, (70, 60))
+    if label:
+        grey[30:40, 20:30] = 230
+    Image.fromarray(grey.astype(np.uint8)).save(path)
+
+
+def ball(path: Path, label: int, rng: np.random.Generator) -> None:
+    """A ball of a radius that depends on the class."""
+    grid = np.mgrid[:22, :22, :22] - rng.integers(10, 12, (3, 1, 1, 1))
+    mask = (grid**2).sum(axis=0) < (4 + 3 * label) ** 2
+    nib.save(nib.Nifti1Image(mask.astype(np.uint8), np.eye(4)), path)
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder with a datalist for each bundle; two cases per patient."""
+    made = {}
+    for name, write, suffix in zip(BUNDLES, (slice_with, ball), (".png", ".nii.gz"), strict=True):
+        folder, rng = tmp_path_factory.mktemp(name), np.random.default_rng(0)
+        (folder / "images").mkdir()
+        splits: dict[str, tuple[ClassCase, ...]] = {}
+        for split, count in COUNTS.items():
+            rows = []
+            for i in range(count):
+                case = f"{split}_{i}"
+                write(folder / "images" / f"{case}{suffix}", i % 2, rng)
+                rows.append(ClassCase(case, f"images/{case}{suffix}", i % 2, f"{split}_patient_{i // 2}"))
+            splits[split] = tuple(rows)
+        ClassificationDatalist({0: "normal", 1: "ill"}, splits).save(folder / "datalist.json")
+        made[name] = folder
+    return made
+
+
+@pytest.fixture(scope="session")
+def run(project: Path, logs: Path, datasets: dict[str, Path]) -> Run:
+    """``run(bundle, config_file, output_dir, **knobs)``: one command in the bundle's folder."""
+
+    def start(
+        name: str, config: str, output_dir: Path, *, environment: dict[str, str] | None = None, **knobs: object
+    ) -> Finished:
+        options = {"config_file": config, "bundle_root": ".", "dataset_dir": datasets[name], "output_dir": output_dir}
+        arguments = words("run", {**options, **knobs})
+        return start_fork(arguments, project / "bundles" / name, logs, environment or {}).finish()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def train(run: Run) -> Run:
+    """``train(bundle, output_dir, **knobs)``: a very short training."""
+    return lambda name, folder, **knobs: run(name, "configs/train.json", folder, **{**QUICK[name], **knobs})
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    content = torch.load(path, weights_only=True)
+    return content.get("network", content)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="session", params=BUNDLES)
+def trained(request: pytest.FixtureRequest, train: Run, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Two epochs of each bundle: ``name`` and ``folder``."""
+    folder = tmp_path_factory.mktemp("trained")
+    ok(train(request.param, folder, epochs=2))
+    return SimpleNamespace(name=request.param, folder=folder)
+
+
+def test_what_a_training_leaves_behind(trained: SimpleNamespace) -> None:
+    files = ["curves.csv", "last.pt", "model.pt", "model.pt.lineage.json", "run.json"]
+    assert sorted(path.name for path in trained.folder.iterdir()) == files
+    rows = list(csv.DictReader((trained.folder / "curves.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert all(0 <= float(row["val_auc"]) <= 1 for row in rows)
+    record = json.loads((trained.folder / "run.json").read_text())
+    assert validate_record(record) == []
+    assert record["state"] == "finished"
+    assert record["config"]["settings"]["class_counts"] == {"0": 2, "1": 2}
+    assert [len(record["data"][split]) for split in ("training", "validation")] == [4, 4]
+    assert len(record["data"]["training"][0]["image_sha256"]) == 64
+
+
+def test_killed_and_resumed_equals_uninterrupted(
+    train: Run, project: Path, logs: Path, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    name, parts = BUNDLES[0], tmp_path / "parts"
+    ok(train(name, tmp_path / "whole", epochs=4))
+    options = {"config_file": "configs/train.json", "dataset_dir": datasets[name], "output_dir": parts}
+    arguments = words("run", {**options, **QUICK[name], "epochs": 4})
+    running = start_fork(arguments, project / "bundles" / name, logs, {})
+    while not (parts / "last.pt").exists() or read_checkpoint(parts / "last.pt")["epoch"] < 1:
+        assert running.process.is_alive(), running.finish().output[-3000:]
+        time.sleep(0.01)
+    running.process.kill()
+    assert running.finish().code == -9
+    ok(train(name, parts, epochs=4, resume="true"))
+    for file in ("model.pt", "last.pt"):
+        assert sha256(parts / file) == sha256(tmp_path / "whole" / file)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_by_one_word(train: Run, real_weights: Path, tmp_path: Path, strategy: str) -> None:
+    """It trains from a published ImageNet network, and what it leaves is a plain network."""
+    environment = {"MEDTL_WEIGHTS": str(real_weights), "MEDTL_OFFLINE": "1"}
+    source = "imagenet_squeezenet1_0_pruned"
+    ok(train(BUNDLES[0], tmp_path, source=source, strategy=strategy, val_at_start="false", environment=environment))
+    own = build_network("classifier_squeezenet1_0", out_channels=2).state_dict()
+    left = tensors(tmp_path / "model.pt")
+    assert {name: tensor.shape for name, tensor in left.items()} == {n: t.shape for n, t in own.items()}
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["weights"][0]["report"]["missing"] == []
+    assert record["config"]["settings"]["strategy"] == strategy
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [(BUNDLES[0], "classifier_mobilenet_v3_large"), (BUNDLES[1], "classifier_medicalnet_resnet10")],
+)
+def test_networks_by_name(train: Run, tmp_path: Path, name: str, network: str) -> None:
+    ok(train(name, tmp_path, network=network, val_at_start="false"))
+    own = build_network(network, out_channels=2).state_dict()
+    assert list(tensors(tmp_path / "model.pt")) == list(own)
+
+
+def test_evaluation(run: Run, trained: SimpleNamespace, tmp_path: Path) -> None:
+    config = "['configs/train.json','configs/evaluate.json']"
+    size = {"image_size": QUICK[trained.name]["image_size"]}
+    ok(run(trained.name, config, tmp_path, ckpt_dir=trained.folder, **size))
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [(row["case"], row["patient"]) for row in rows] == [
+        (f"test_{i}", f"test_patient_{i // 2}") for i in range(COUNTS["test"])
+    ]
+    summary = json.loads((tmp_path / "metrics.json").read_text())
+    assert (summary["accuracy"]["cases"], summary["accuracy"]["patients"]) == (4, 2)
+    assert set(summary) == {"positive", "auc", "accuracy", "sensitivity", "specificity"}
+
+
+def test_inference_gives_what_evaluation_gives(
+    run: Run, trained: SimpleNamespace, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    size = {"image_size": QUICK[trained.name]["image_size"]}
+    config = "['configs/train.json','configs/evaluate.json']"
+    ok(run(trained.name, config, tmp_path / "eval", ckpt_dir=trained.folder, **size))
+    ok(run(trained.name, "configs/inference.json", tmp_path, ckpt_path=trained.folder / "model.pt", **size))
+    predicted = json.loads((tmp_path / "predictions.json").read_text())["predictions"]
+    assert len(predicted) == sum(COUNTS.values())
+    scores = {row["case"]: list(row["probabilities"].values())[1] for row in predicted}
+    for row in csv.DictReader((tmp_path / "eval" / "metrics.csv").open()):
+        assert scores[row["case"]] == pytest.approx(float(list(row.values())[-1]), abs=2e-6)
+    assert str(datasets[trained.name]) not in (tmp_path / "predictions.csv").read_text()
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_without_weights_or_data(run: Run, name: str, tmp_path: Path) -> None:
+    finished = run(name, "configs/inference.json", tmp_path)
+    assert finished.code != 0
+    assert "no trained weights" in finished.output
+    assert "--config_file configs/train.json" in finished.output
+    finished = run(name, "configs/train.json", tmp_path, dataset_dir=tmp_path / "absent")
+    assert finished.code != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_coloured_slices_are_refused_or_made_grey_on_demand(
+    train: Run, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(datasets[BUNDLES[0]], tmp_path / "data"))
+    for case in ("training_0", "validation_1"):
+        image = Image.open(folder / "images" / f"{case}.png").convert("RGB")
+        image.putpixel((5, 5), (250, 20, 20))
+        image.save(folder / "images" / f"{case}.png")
+    finished = train(BUNDLES[0], tmp_path / "run", dataset_dir=folder)
+    assert finished.code != 0
+    assert "case training_0: training_0.png: the picture is coloured" in finished.output
+    ok(train(BUNDLES[0], tmp_path / "run", dataset_dir=folder, colour="luminance"))
+
+
+@pytest.mark.parametrize("kind", ["train", "inference"])
+@pytest.mark.parametrize("name", BUNDLES)
+def test_as_a_workflow_with_all_properties(
+    project: Path, datasets: dict[str, Path], name: str, kind: str, tmp_path: Path
+) -> None:
+    bundle = project / "bundles" / name
+    knobs = {**QUICK[name], "image_size": json.loads(str(QUICK[name]["image_size"]))}
+    made = ConfigWorkflow(
+        config_file=str(bundle / "configs" / f"{kind}.json"),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        logging_file=False,
+        workflow_type=kind,
+        bundle_root=str(bundle),
+        dataset_dir=str(datasets[name]),
+        output_dir=str(tmp_path),
+        **{key: value for key, value in knobs.items() if kind == "train" or key == "image_size"},
+    )
+    made.initialize()
+    assert made.check_properties() == []
+    if kind == "train":
+        made.run()
+        assert (tmp_path / "model.pt").is_file()
+    made.finalize()
+
+
+def config(project: Path, name: str, kind: str) -> dict[str, Any]:
+    return json.loads((project / "bundles" / name / "configs" / f"{kind}.json").read_text())
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_metadata_agrees_with_network_and_configurations(project: Path, name: str) -> None:
+    metadata = config(project, name, "metadata")
+    pred = metadata["network_data_format"]["outputs"]["pred"]
+    image = metadata["network_data_format"]["inputs"]["image"]
+    network = build_network(config(project, name, "inference")["network"]["name"], out_channels=2).eval()
+    with torch.no_grad():
+        output = network(torch.zeros(1, image["num_channels"], *image["spatial_shape"]))
+    assert list(output.shape) == pred["spatial_shape"]
+    assert (pred["type"], pred["format"]) == ("probabilities", "classes")
+    for kind in ("inference", "evaluate"):
+        assert config(project, name, kind)["class_names"] == pred["channel_def"]
+    assert "classification" in name
+    assert "label" not in json.dumps(config(project, name, "inference"))
+
+
+def test_the_knobs_are_those_of_the_segmentation_bundle(project: Path) -> None:
+    model = config(project, "hippocampus_mri_segmentation", "train")
+    own = {"patch_size", "label_values", "both"}
+    for name in BUNDLES:
+        train = config(project, name, "train")
+        assert set(model) - own <= set(train)
+        handlers = [[row["_target_"] for row in one["train"]["handlers"]] for one in (model, train)]
+        assert handlers[0] == handlers[1]
+        knobs = ("source", "commercial", "reestimate_norm", "strategy", "labelled", "seed", "resume", "val_interval")
+        assert [train[knob] for knob in knobs] == [model[knob] for knob in knobs]
