@@ -241,7 +241,10 @@ def main() -> None:
     probes = []
     for make in tasks:
         probes.append(compare(make(), options.backend, options.repetitions, import_seconds))
-        print(json.dumps({key: value for key, value in probes[-1].items() if key not in ("every_epoch", "once")}))
+        print(
+            json.dumps({key: value for key, value in probes[-1].items() if key not in ("every_epoch", "once")}),
+            flush=True,
+        )
     record = provenance("probe_cost.py")
     if "openvino" in backends:
         record["versions"] = {**dict(record["versions"]), "openvino": version("openvino")}

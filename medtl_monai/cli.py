@@ -36,72 +36,40 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_datalist(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("datalist", help="pair images with labels and split them by patient")
-    command.add_argument("folder", type=Path, help="dataset folder with images/ and labels/")
+    command.add_argument("folder", type=Path, help="dataset folder: images/ and labels/, or a folder per class")
+    command.add_argument("--classification", action="store_true", help="classes instead of masks")
+    command.add_argument("--csv", type=Path, help="table of a classification: image,class[,patient][,case]")
     command.add_argument("--output", type=Path, help="JSON file to write (default: FOLDER/datalist.json)")
     command.add_argument("--validation", type=float, default=0.1, help="share of patients (default 0.1)")
     command.add_argument("--test", type=float, default=0.2, help="share of patients (default 0.2)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--patient-pattern", help="regular expression whose first group is the patient in a case name")
     command.add_argument(
-        "--labels", nargs="*", metavar="VALUE=NAME", help="names of the label values, such as 1=anterior 2=posterior"
+        "--labels", nargs="*", metavar="VALUE=NAME", help="names of the values, such as 1=anterior 2=posterior"
     )
     command.set_defaults(run=_datalist)
 
 
 def _datalist(options: argparse.Namespace) -> int:
-    from medtl_monai.data.datalist import make_datalist
+    from medtl_monai.data.commands import datalist
 
-    datalist = make_datalist(
-        options.folder,
-        validation=options.validation,
-        test=options.test,
-        seed=options.seed,
-        patient_pattern=options.patient_pattern,
-        label_names=_label_names(options.labels),
-    )
-    target = options.output or options.folder / "datalist.json"
-    datalist.save(target)
-    print(f"{target}: " + ", ".join(f"{len(cases)} {split}" for split, cases in datalist.splits.items()))
-    return 0
-
-
-def _label_names(words: Sequence[str] | None) -> dict[int, str] | None:
-    from medtl_monai.errors import ConfigError
-
-    if words is None:
-        return None
-    names = {0: "background"}
-    for word in words:
-        value, equals, name = word.partition("=")
-        if not equals or not value.isdigit() or not name:
-            raise ConfigError("label name cannot be read", expected="VALUE=NAME, such as 1=anterior", got=word)
-        names[int(value)] = name
-    return names
+    return datalist(options)
 
 
 def _add_check(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("check", help="check every case of a dataset folder and report all that is wrong")
     command.add_argument("folder", type=Path, help="dataset folder")
     command.add_argument("--datalist", type=Path, help="datalist (default: FOLDER/datalist.json)")
+    command.add_argument(
+        "--colour", choices=("refuse", "luminance"), default="refuse", help="what to do with pictures in colour"
+    )
     command.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from medtl_monai.data.checks import check_cases, check_leakage
-    from medtl_monai.data.datalist import Datalist
+    from medtl_monai.data.commands import check
 
-    datalist = Datalist.load(options.datalist or options.folder / "datalist.json")
-    cases = [
-        {"case": row.case, "image": str(options.folder / row.image), "label": str(options.folder / row.label)}
-        for rows in datalist.splits.values()
-        for row in rows
-    ]
-    findings = check_cases(cases, tuple(datalist.labels)) + check_leakage(datalist, options.folder)
-    for finding in findings:
-        print(f"{finding.severity:<8}{finding.case or '-'}: {finding.message} {finding.remedy}".rstrip())
-    errors = sum(finding.severity == "error" for finding in findings)
-    print(f"{len(cases)} cases, {errors} errors, {len(findings) - errors} other findings")
-    return 1 if errors else 0
+    return check(options)
 
 
 def _add_weights(commands: argparse._SubParsersAction) -> None:

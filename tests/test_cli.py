@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from medtl_monai.cli import main
 from medtl_monai.data.phantom import write_cohort
@@ -82,3 +83,22 @@ def test_demo_refuses_a_folder_that_is_not_its_own(tmp_path: Path, capsys: pytes
     assert main(["demo", "--output", str(tmp_path)]) == 2
     assert (tmp_path / "thesis.docx").read_text() == "years of work"
     assert "output folder is not one of an earlier demo" in capsys.readouterr().err
+
+
+def test_classes_in_folders_get_a_datalist_and_a_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        folder = tmp_path / ("bleeding", "normal")[number % 2]
+        folder.mkdir(exist_ok=True)
+        pixels = rng.integers(0, 255, (40, 30), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"scan_{number:02d}.png")
+    assert main(["datalist", str(tmp_path), "--classification"]) == 0
+    assert "training" in capsys.readouterr().out
+    content = json.loads((tmp_path / "datalist.json").read_text())
+    assert (content["task"], content["classes"]) == ("classification", {"0": "bleeding", "1": "normal"})
+    assert main(["check", str(tmp_path)]) == 0
+    assert "24 cases, 0 errors" in capsys.readouterr().out
+    Image.fromarray(rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(tmp_path / "normal" / "scan_01.png")
+    assert main(["check", str(tmp_path)]) == 1
+    assert "scan_01" in capsys.readouterr().out
+    assert main(["check", str(tmp_path), "--colour", "luminance"]) == 0

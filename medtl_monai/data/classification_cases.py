@@ -85,7 +85,7 @@ def _exists(path: str) -> bool:
 def _load(root: Path, datalist: str) -> ClassificationDatalist:
     path = Path(datalist) if datalist else root / DATALIST_NAME
     if not path.is_file():
-        remedy = "make one with medtl_monai.data.classification.make_classification_datalist"
+        remedy = f"make one with: medtl datalist {root} --classification"
         raise ConfigError("no datalist", path=path, remedy=remedy)
     return ClassificationDatalist.load(path)
 

@@ -38,11 +38,11 @@ def _children(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see the workers")
 def test_a_killed_study_goes_on_and_ends_with_the_same_rows(place: Place) -> None:
-    slow = place.words("killed", set="pause=0.4", jobs=2)
+    slow = place.words("killed", set="pause=0.4")
     process = launch(slow)
     _wait_for(process, place.root / "killed" / RUNS, 6)
     workers = _children(process.pid)
-    assert len(workers) >= 2
+    assert workers
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 20
