@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_study(commands)
     _add_rank(commands)
+    _add_soup(commands)
     return parser
 
 
@@ -137,6 +138,34 @@ def _rank(options: argparse.Namespace) -> int:
     from medtl_monai.ranking.command import run_rank
 
     return run_rank(options)
+
+
+def _add_soup(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("soup", help="average several trainings of one bundle where that helps")
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folders of trainings")
+    command.add_argument("--bundle", type=Path, required=True, help="bundle folder with configs/train.json")
+    command.add_argument("--data", type=Path, required=True, help="dataset folder; its validation cases judge")
+    command.add_argument("--datalist", default="", help="datalist (default: DATA/datalist.json)")
+    command.add_argument("--uniform", action="store_true", help="average them all, whatever that does to the score")
+    command.add_argument("--output", type=Path, default=Path("soup"))
+    command.set_defaults(run=_soup)
+
+
+def _soup(options: argparse.Namespace) -> int:
+    from medtl_monai.workflows.soup import make_soup
+
+    made = make_soup(
+        options.bundle,
+        options.runs,
+        options.data,
+        options.output,
+        datalist=options.datalist,
+        uniform=options.uniform,
+    )
+    for name, score in sorted(made.scores.items(), key=lambda row: -row[1]):
+        print(f"{'in' if name in made.members else 'out':<4}{name}: {made.metric} {score:.4f}")
+    print(f"{options.output / 'model.pt'}: {made.metric} {made.score:.4f} on {made.cases} validation cases")
+    return 0
 
 
 def _add_study(commands: argparse._SubParsersAction) -> None:

@@ -66,6 +66,8 @@ def summarise(rows: Sequence[Row], datasets: Sequence[str], least: int = 4) -> d
                 continue
             rng = np.random.default_rng(0)
             values = np.array([_resampled(score, reached, rng) for _ in range(REPETITIONS)])
+            if not np.isfinite(values).any():  # the score is the same for every source
+                continue
             draws.setdefault(name, []).append(values)
             found.setdefault(name, {})[dataset] = _entry(tau(score, reached), values, len(score))
     for name, entries in found.items():

@@ -33,8 +33,8 @@ SCORES = {
     "segmentation": ("probe_accuracy", "consistency", "knn", "logme", "h_score", "leep"),
 }
 REPEATS = {"classification": 4, "segmentation": 1}
-# Other patients would also train another probe, which draws of the judged ones do not show. In simulated data sets of 40
-# and 100 patients the difference of two equal sources varied 1.45 and 1.42 times as much (variance) as the draws say.
+# Other patients would also train another probe, which draws of the judged ones do not show. In simulated data sets of
+# 40 and 100 patients the difference of two equal sources had 1.4 to 1.55 times the variance that the draws say.
 TRAINING = 1.2
 NEIGHBOURS = 5
 CLUSTERS_PER_CLASS, ROWS_PER_CLUSTER = 5, 10

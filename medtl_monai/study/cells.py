@@ -9,6 +9,7 @@ from typing import Literal
 
 from medtl_monai.study.design import Design
 from medtl_monai.study.rows import Row
+from medtl_monai.transfer.strategy import build_strategy
 
 SCRATCH = "scratch"
 TUNING_SEED = 10_000  # far from every seed of the comparison
@@ -60,8 +61,9 @@ def arms(design: Design) -> list[Arm]:
 
 
 def tuning_cells(design: Design, arm: Arm, labelled: int) -> list[Cell]:
-    """The sweep over learning rates of one arm at one n."""
-    return [Cell("tuning", arm, labelled, TUNING_SEED, rate, design.epochs) for rate in design.rates]
+    """The sweep over learning rates of one arm at one n; one rate where no step of an optimiser is made."""
+    rates = design.rates if build_strategy(arm.strategy).steps else design.rates[:1]
+    return [Cell("tuning", arm, labelled, TUNING_SEED, rate, design.epochs) for rate in rates]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def sweep(design: Design, rows: dict[Key, Row], arm: Arm, labelled: int) -> Swee
     """The sweep of an arm at an n as far as it is in the table; of equal scores the smallest rate is the best."""
     found = {cell.rate: rows[cell.key] for cell in tuning_cells(design, arm, labelled) if cell.key in rows}
     scores = {rate: row.score if row.ok else math.nan for rate, row in sorted(found.items())}
-    complete = len(found) == len(design.rates)
+    complete = len(found) == len(tuning_cells(design, arm, labelled))
     sign = 1.0 if design.better == "higher" else -1.0
     finite = {rate: sign * score for rate, score in scores.items() if math.isfinite(score)}
     best = max(finite, key=lambda rate: finite[rate]) if complete and finite else None
@@ -132,7 +134,7 @@ def planned(design: Design, rows: dict[Key, Row]) -> list[Cell]:
 
 def total(design: Design) -> int:
     """Number of cells of the whole study."""
-    each = len(arms(design)) * (len(design.rates) + design.seeds)
+    each = sum(len(tuning_cells(design, arm, 0)) + design.seeds for arm in arms(design))
     return len(design.labelled) * (each + (design.converged_seeds if design.converged else 0))
 
 

@@ -1,4 +1,4 @@
-"""Every arm against scratch at every n, as one family of comparisons."""
+"""Every arm against scratch at every n; the comparisons with longer trained scratch are a family of their own."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Comparison:
         planned: seeds of the study for this comparison.
         mean_arm, mean_baseline: means over the pairs, NaN without any.
         interval: for new seeds on these test cases; None if there is no interval.
-        p_holm: its p value, corrected for the whole family.
+        p_holm: its p value, corrected for its family.
         patients: interval for new seeds and new cases; None where the runs do not share scores of cases.
-        patients_p_holm: its p value, corrected for the whole family.
+        patients_p_holm: its p value, corrected for its family.
         dropped_cases: cases that ``patients`` leaves out because a run has no score for them.
         reason: why there is no interval.
     """
@@ -66,14 +66,20 @@ class Comparison:
 
 
 def compare_all(scores: Scores) -> list[Comparison]:
-    """All comparisons with scratch, then all with scratch trained for longer, with Holm's correction over all."""
+    """All comparisons with scratch, then all with scratch trained for longer.
+
+    Holm's correction is over all arms and levels within each of the two families: few seeds of long trainings shall not
+    make the main question harder to answer.
+    """
     design = scores.design
     others = [arm for arm in scores.arms if arm != BASELINE]
-    found = [_compare(scores, arm, n, False) for arm in others for n in design.labelled]
-    if design.converged and design.converged_seeds:
-        found += [_compare(scores, arm, n, True) for arm in others for n in design.labelled]
-    found = _corrected(found, lambda entry: entry.interval, "p_holm")
-    return _corrected(found, lambda entry: entry.patients, "patients_p_holm")
+    families = [False, True] if design.converged and design.converged_seeds else [False]
+    found: list[Comparison] = []
+    for converged in families:
+        family = [_compare(scores, arm, n, converged) for arm in others for n in design.labelled]
+        family = _corrected(family, lambda entry: entry.interval, "p_holm")
+        found += _corrected(family, lambda entry: entry.patients, "patients_p_holm")
+    return found
 
 
 def _compare(scores: Scores, arm: Arm, labelled: int, converged: bool) -> Comparison:
@@ -136,7 +142,10 @@ def _corrected(
 
 
 def sentences(entry: Comparison, design: Design, metric: str) -> list[str]:
-    """What a comparison shows: for new seeds and, where known, for new patients. The numbers of pairs are named."""
+    """What a comparison shows for new seeds and, where it shows anything, for new patients as well.
+
+    A number of pairs below the plan is named.
+    """
     name = arm_words(design, entry.arm)
     baseline = "training from scratch"
     if entry.converged:
@@ -146,11 +155,25 @@ def sentences(entry: Comparison, design: Design, metric: str) -> list[str]:
         return [f"{start}: nothing can be said about {name} and {baseline}: {entry.reason}."]
     if entry.pairs < entry.planned:
         start += f", {entry.pairs} of {entry.planned} seeds so far"
-    said = []
-    for interval, adjusted in ((entry.interval, entry.p_holm), (entry.patients, entry.patients_p_holm)):
-        if interval is not None:
-            text = conclusion(
-                interval, arm=name, baseline=baseline, metric=metric, better=design.better, adjusted_p=adjusted
-            )
-            said.append(f"{start}: {text}")
+
+    def say(interval: Interval, adjusted: float | None) -> str:
+        text = conclusion(
+            interval, arm=name, baseline=baseline, metric=metric, better=design.better, adjusted_p=adjusted
+        )
+        return f"{start}: {text}{_only_uncorrected(interval, adjusted)}"
+
+    said = [say(entry.interval, entry.p_holm)]
+    if entry.patients is not None and entry.verdict(design.better) in ("helps", "hurts"):
+        said.append(say(entry.patients, entry.patients_p_holm))
     return said
+
+
+def _only_uncorrected(interval: Interval, adjusted: float | None) -> str:
+    """The interval and the differences it could have shown know nothing of the correction; here that matters."""
+    excludes_zero = interval.low > 0 or interval.high < 0
+    if not excludes_zero or adjusted is None or adjusted <= 1 - interval.level:
+        return ""
+    return (
+        " The interval alone leaves zero out, but among so many comparisons that may be chance: the interval and the "
+        "numbers of power are those of a single comparison."
+    )

@@ -69,7 +69,7 @@ _HOW_TO_READ = (
     "Arm minus scratch over seeds that both finished. A seed is one draw of the labelled cases, one initial head and "
     "one order of the batches, shared by all arms. The first interval speaks about new seeds on these very test "
     "cases; the one for new patients about new seeds and new cases from where these came from. p values are corrected "
-    "(Holm) over all comparisons of the study."
+    "(Holm) over all comparisons of a table."
 )
 _COST = "Means over the finished runs of the comparison, judging included, each on one processor core or the device."
 _RATES = (

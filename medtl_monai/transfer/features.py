@@ -96,9 +96,9 @@ class FrozenFeatures:
     - ``openvino``: the fastest in 2D and 3D on a CPU; needs the optional package openvino, float32 and the CPU.
 
     The last two are built for every shape of batch anew, because paddings and window sizes are constants in a trace,
-    and compared with the encoder itself before they are used. That takes the time of two to three eager batches: it
-    does not pay for a handful of images. Weights that change make new ones; writing through ``tensor.data`` goes
-    unnoticed.
+    and compared with the encoder itself before they are used. That takes the time of two eager batches and more: it
+    does not pay for a handful of images, nor for images of many sizes. Weights that change make new ones; writing
+    through ``tensor.data`` goes unnoticed.
 
     Args:
         network: an encoder, or a network with an ``encoder``. It is used, not copied.
@@ -137,23 +137,25 @@ class FrozenFeatures:
         """
         image = _on_encoder(self.encoder, image)
         with _frozen(self.encoder, image.device):
-            features = self._plain(image) if self.backend == "eager" else self._fast(image)(image)
+            features = self._plain(image) if self.backend == "eager" else self._fast(image)
         return features.float()
 
-    def _fast(self, image: torch.Tensor) -> Computed:
-        """The backend for this shape of batch and the encoder's present weights, compared with the encoder itself."""
+    def _fast(self, image: torch.Tensor) -> torch.Tensor:
+        """By the backend for this shape and the present weights; at first compared with the encoder itself."""
         tensors = itertools.chain(self.encoder.parameters(), self.encoder.buffers())
         state = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
         if state != self._built_state:
             self._built, self._built_state = {}, state
-        if image.shape not in self._built:
-            plain = self._plain(image)
-            if not bool(torch.isfinite(plain).all()):
-                return self._plain  # nothing to compare with; whoever uses these features sees that they are not finite
-            computed = self._build(self._plain, image)
-            require_equal(computed(image), plain, self.backend)
-            self._built[image.shape] = computed
-        return self._built[image.shape]
+        if image.shape in self._built:
+            return self._built[image.shape](image)
+        plain = self._plain(image)
+        if not bool(torch.isfinite(plain).all()):
+            return plain  # nothing to compare with; whoever uses these features sees that they are not finite
+        computed = self._build(self._plain, image)
+        features = computed(image)
+        require_equal(features, plain, self.backend)
+        self._built[image.shape] = computed
+        return features
 
 
 def extract(network: FrozenFeatures | StagedNetwork, batches: Iterable[torch.Tensor]) -> np.ndarray:

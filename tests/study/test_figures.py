@@ -64,11 +64,11 @@ def test_labels_that_do_not_touch_stay() -> None:
 
 
 def test_many_arms_get_one_plot_per_source() -> None:
-    few = make_design(sources=("a", "b"), strategies=("x", "y"))
-    many = make_design(sources=("a", "b"), strategies=("x", "y", "z"))
+    few = make_design(sources=("a", "b"), strategies=("llrd", "lora"))
+    many = make_design(sources=("a", "b"), strategies=("llrd", "lora", "ssf"))
     assert len(panels(analyse(few, *simulate(few, lambda arm, n: 0.5)))) == 1
     found = panels(analyse(many, *simulate(many, lambda arm, n: 0.5)))
-    assert [(panel.title, list(panel.arms)) for panel in found] == [("a", ["x", "y", "z"]), ("b", ["x", "y", "z"])]
+    assert [(panel.title, list(panel.arms)) for panel in found] == [(name, ["llrd", "lora", "ssf"]) for name in "ab"]
     assert all(len(panel.baseline[1]) == 3 for panel in found)
 
 

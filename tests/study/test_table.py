@@ -85,10 +85,11 @@ def test_the_design_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_the_number_of_runs_is_what_one_counts_by_hand() -> None:
-    design = make_design(sources=("a", "b"), strategies=("x", "y", "z"), labelled=(2, 4), seeds=5)
+    design = make_design(sources=("a", "b"), strategies=("llrd", "lora", "cached_probe"), labelled=(2, 4), seeds=5)
     assert len(arms(design)) == 7
-    assert total(design) == 2 * 7 * (3 + 5) + 2 * 3
-    assert len(planned(design, {})) == 2 * 7 * 3  # no rate is known, so only the sweeps
+    sweeps = 2 * (5 * 3 + 2)  # a probe without steps has no rate to choose
+    assert total(design) == sweeps + 2 * 7 * 5 + 2 * 3
+    assert len(planned(design, {})) == sweeps  # no rate is known yet
 
 
 def _swept(design: Design, scores: list[float]) -> list[Row]:
