@@ -20,55 +20,30 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib.metadata import version
 
-import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from probes import head_ct
-from probes.record import DATA, RESULTS, provenance
+from probes.cost_tasks import EPOCHS, SEED, Batches, Task, head_ct_task, hippocampus_task
+from probes.record import RESULTS, provenance
 from torch import nn
 
 from medtl_monai.networks.factory import build_network
 from medtl_monai.transfer.features import FrozenFeatures, extract
 from medtl_monai.transfer.openvino_features import import_openvino
-from medtl_monai.transfer.source import load_source
 
 RESULT = RESULTS / "probe_cost.json"
-EPOCHS, SEED, LEARNING_RATE = 50, 0, 0.01
+LEARNING_RATE = 0.01
 BARS = {"probe": 50.0, "extraction": 1.5}
-CROP, CROPS, TEST_CROPS = 32, 24, 12
 SINGLE_BATCHES = {
     "resnet18": (8, 1, 224, 224),
     "squeezenet1_0": (8, 1, 224, 224),
     "resnet50": (8, 1, 224, 224),
-    "highres3dnet": (1, 1, 48, 48, 48),
+    "highres3dnet": (4, 1, 32, 32, 32),
     "medicalnet_resnet18": (2, 1, 64, 64, 64),
     "resnet18_i3d": (2, 1, 64, 64, 64),
 }
-Batches = list[torch.Tensor]
-
-
-@dataclass
-class Task:
-    """A network and the images of a binary classification, all of one shape."""
-
-    name: str
-    network: nn.Module
-    images: torch.Tensor
-    labels: torch.Tensor
-    test_images: torch.Tensor
-    test_labels: torch.Tensor
-    batch: int
-    whole: bool = False  # run every epoch of the slow side
-    orders: list[Batches] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        drawn = torch.Generator().manual_seed(SEED)
-        count = len(self.images)
-        self.orders = [list(torch.randperm(count, generator=drawn).split(self.batch)) for _ in range(EPOCHS)]
 
 
 class Probe:
@@ -95,42 +70,6 @@ class Probe:
         """Number of test images that are classified right."""
         with torch.no_grad():
             return int((self.head(features).argmax(1) == labels).sum())
-
-
-def head_ct_task(name: str, source: str | None, whole: bool) -> Task:
-    """Haemorrhage in head CT slices at 224x224; related slices are on one side of the split.
-
-    Only where the whole probe is run are there test slices; elsewhere nearly all slices are in training.
-    """
-    slices = head_ct.read_slices(DATA / "head_ct_hemorrhage")
-    train, test = head_ct.outer_folds(slices, SEED, grouped=True)[0]
-    drawn = np.random.default_rng(SEED)
-    train = drawn.permutation(train)[:96] if whole else drawn.permutation(len(slices.names))[:136]
-    images, labels = torch.from_numpy(slices.resized(224))[:, None], torch.from_numpy(slices.labels)
-    network = build_network(f"classifier_{name}", seed=SEED)
-    if source:
-        load_source(network, source)
-    return Task(f"{name}, head CT", network, images[train], labels[train], images[test], labels[test], 8, whole)
-
-
-def hippocampus_task() -> Task:
-    """Is a hippocampus larger than the median? Z-scored MR crops, cut or padded to 32 voxels along each axis."""
-    folder = DATA / "hippocampus_mri"
-    names = sorted(path.name for path in (folder / "images").glob("*.nii.gz"))
-    names = np.random.default_rng(SEED).permutation(names)[: CROPS + TEST_CROPS].tolist()
-    scans = [np.asarray(nib.load(folder / "images" / name).dataobj, dtype=np.float32) for name in names]
-    images = torch.stack([_cut(torch.from_numpy((scan - scan.mean()) / scan.std())) for scan in scans])[:, None]
-    voxels = np.array([(np.asarray(nib.load(folder / "labels" / name).dataobj) > 0).sum() for name in names])
-    labels = torch.from_numpy((voxels > np.median(voxels)).astype(np.int64))
-    network = build_network("classifier_highres3dnet", seed=SEED)
-    load_source(network, "highres3dnet_gif")
-    parts = images[:CROPS], labels[:CROPS], images[CROPS:], labels[CROPS:]
-    return Task("highres3dnet, hippocampus MR", network, *parts, 2)
-
-
-def _cut(scan: torch.Tensor) -> torch.Tensor:
-    pads = [CROP - length for length in reversed(scan.shape)]  # F.pad wants the last axis first; negative numbers cut
-    return F.pad(scan, [part for pad in pads for part in (pad // 2, pad - pad // 2)])
 
 
 def slow_epoch(task: Task, probe: Probe, epoch: int) -> dict[str, float]:
@@ -228,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", default="openvino")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=5, help="alternations of single batches")
+    parser.add_argument("--rounds", type=int, default=4, help="alternations of single batches")
     options = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()

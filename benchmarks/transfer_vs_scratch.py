@@ -32,8 +32,9 @@ import monai
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
-from scipy import stats
 
+from medtl_monai.statistics.holm import holm
+from medtl_monai.statistics.paired import paired_difference
 from medtl_monai.workflows.curves import read_curves
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -123,39 +124,35 @@ def paired(arm: str, baseline: str, labelled: int) -> dict:
         if row["purpose"] == "comparison" and row["labelled"] == labelled
     }
     seeds = sorted(seed for name, seed in score if name == arm and (baseline, seed) in score)
-    values = np.array([score[arm, seed] - score[baseline, seed] for seed in seeds])
-    if values.size < 2:
-        return {"arm": arm, "baseline": baseline, "labelled": labelled, "seeds": seeds}
-    half = float(stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    known = {"arm": arm, "baseline": baseline, "labelled": labelled, "seeds": seeds}
+    if len(seeds) < 2:
+        return known
+    of_arm, of_baseline = (np.array([score[name, seed] for seed in seeds])[:, None] for name in (arm, baseline))
+    found = paired_difference(of_arm, of_baseline)
     return {
-        "arm": arm,
-        "baseline": baseline,
-        "labelled": labelled,
-        "seeds": seeds,
-        "mean_arm": round(float(np.mean([score[arm, seed] for seed in seeds])), 4),
-        "mean_baseline": round(float(np.mean([score[baseline, seed] for seed in seeds])), 4),
-        "difference": round(float(values.mean()), 4),
-        "low": round(float(values.mean()) - half, 4),
-        "high": round(float(values.mean()) + half, 4),
-        "p": float(f"{stats.ttest_1samp(values, 0.0).pvalue:.3g}"),
-        "differences": [round(float(value), 4) for value in values],
+        **known,
+        "mean_arm": round(float(np.mean(of_arm)), 4),
+        "mean_baseline": round(float(np.mean(of_baseline)), 4),
+        "difference": round(found.difference, 4),
+        "low": round(found.low, 4),
+        "high": round(found.high, 4),
+        "p": float(f"{found.p:.3g}"),
+        "differences": [round(float(value), 4) for value in (of_arm - of_baseline)[:, 0]],
     }
 
 
-def holm(comparisons: list[dict]) -> None:
-    """Add Holm's adjusted p-values (Holm 1979) to the comparisons, as one family."""
-    known = sorted((row for row in comparisons if "p" in row), key=lambda row: row["p"])
-    running = 0.0
-    for rank, row in enumerate(known):
-        running = max(running, min(1.0, row["p"] * (len(known) - rank)))
-        row["p_holm"] = round(running, 5)
+def correct(comparisons: list[dict]) -> None:
+    """Add Holm's adjusted p-values to the comparisons, as one family."""
+    known = [row for row in comparisons if "p" in row]
+    for row, value in zip(known, holm([row["p"] for row in known]), strict=True):
+        row["p_holm"] = round(value, 5)
 
 
 def summarise() -> None:
     """Write the summary JSON and print the table."""
     comparisons = [paired(arm, "scratch", n) for arm in ("fine_tune", "linear_probe") for n in (4, 16)]
     comparisons.append(paired("fine_tune", "plain_adamw", 4))
-    holm(comparisons)
+    correct(comparisons)
     summary = {
         "command": f"python benchmarks/transfer_vs_scratch.py --seeds {len(comparisons[0]['seeds'])}",
         "date": datetime.date.today().isoformat(),

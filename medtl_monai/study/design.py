@@ -15,6 +15,7 @@ from medtl_monai.io.atomic import write_json
 FORMAT = "medtl-study-1"
 STUDY = "study.json"
 _LISTS = ("sources", "strategies", "labelled")
+_PLACES = ("bundle", "data", "datalist")
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,9 @@ def fingerprints(design: Design, config: Path) -> dict[str, str]:
 
 
 def save_design(folder: Path, design: Design, prints: Mapping[str, str], changed: list[dict[str, str]]) -> None:
-    """Write ``study.json``. Raises OutputError."""
-    write_json(folder / STUDY, {"format": FORMAT, "design": asdict(design), "sha256": dict(prints), "changed": changed})
+    """Write ``study.json``. Places are kept by their last name: a study may go on elsewhere. Raises OutputError."""
+    kept = asdict(design) | {name: Path(getattr(design, name)).name for name in _PLACES}
+    write_json(folder / STUDY, {"format": FORMAT, "design": kept, "sha256": dict(prints), "changed": changed})
 
 
 def load_design(folder: Path) -> tuple[Design, dict[str, str], list[dict[str, str]]]:
@@ -149,6 +151,9 @@ def differences(old: Design, new: Design) -> list[str]:
         elif name in ("seeds", "converged_seeds"):
             if after < before:
                 found.append(f"{name} {after} instead of {before}")
+        elif name in _PLACES:
+            if Path(before).name != Path(after).name:
+                found.append(f"{name} {Path(after).name!r} instead of {Path(before).name!r}")
         elif before != after and not (name == "converged" and before == 0):
             found.append(f"{name} {after!r} instead of {before!r}")
     return found

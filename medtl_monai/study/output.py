@@ -10,6 +10,7 @@ from medtl_monai.study.analysis import analyse
 from medtl_monai.study.compose import facts, sections, summary
 from medtl_monai.study.design import load_design
 from medtl_monai.study.pictures import curves_png, differences_png
+from medtl_monai.study.software import software_words
 from medtl_monai.study.table import read_table
 
 REPORT, CURVES, DIFFERENCES = "report.html", "curves.png", "differences.png"
@@ -33,5 +34,6 @@ def write_report(folder: Path) -> list[str]:
     sentences = summary(found, len(changed))
     body = sections(found, pictures.get(CURVES), pictures.get(DIFFERENCES))
     title = "Transfer against training from scratch"
-    write_text(folder / REPORT, render_report(title, sentences, body, facts=facts(design, prints, changed)))
+    notes = {**facts(design, prints, changed), **software_words(folder)}
+    write_text(folder / REPORT, render_report(title, sentences, body, facts=notes))
     return sentences

@@ -25,6 +25,7 @@ from medtl_monai.study.design import (
 from medtl_monai.study.job import Failure, Job, Outcome
 from medtl_monai.study.progress import Progress
 from medtl_monai.study.rows import CaseRow, Row
+from medtl_monai.study.software import record_software
 from medtl_monai.study.table import Table, locked
 from medtl_monai.study.workers import Workers
 
@@ -95,6 +96,7 @@ def _take_over(design: Design, folder: Path, config: Path, choices: Choices) -> 
                 + (" (or --allow-changed-bundle)" if CONFIGURATION in other_files else ""),
             )
     save_design(folder, design, prints, changed)
+    record_software(folder)
 
 
 def _keep_configuration(config: Path, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from medtl_monai.study.cells import BASELINE, Cell, arms, outstanding, planned, 
 from medtl_monai.study.design import Design, differences, load_design, save_design
 from medtl_monai.study.progress import Progress, in_words
 from medtl_monai.study.rows import HEADER, CaseRow, Row, run_line
+from medtl_monai.study.software import read_software, record_software
 from medtl_monai.study.table import RUNS, Table, locked, read_table
 
 CELL = Cell("comparison", BASELINE, 4, 7, 3e-4, 10)
@@ -77,8 +79,26 @@ def test_one_study_per_folder(tmp_path: Path) -> None:
 def test_the_design_survives_its_file(tmp_path: Path) -> None:
     design = make_design(settings={"patch_size": [16, 16, 16], "network": "unet"})
     save_design(tmp_path, design, {"datalist": "ab"}, [])
-    assert load_design(tmp_path) == (design, {"datalist": "ab"}, [])
-    assert differences(design, design) == []
+    kept, *rest = load_design(tmp_path)
+    assert rest == [{"datalist": "ab"}, []]
+    assert differences(kept, design) == differences(design, design) == []
+    assert replace(kept, bundle=design.bundle, data=design.data, datalist=design.datalist) == design
+    elsewhere = replace(design, data=f"/elsewhere/{Path(design.data).name}")
+    assert differences(kept, elsewhere) == []
+    assert differences(kept, replace(design, data="other")) == [f"data 'other' instead of {Path(design.data).name!r}"]
+
+
+def test_the_software_is_recorded_when_it_changes(tmp_path: Path) -> None:
+    record_software(tmp_path)
+    record_software(tmp_path)
+    (entry,) = read_software(tmp_path)
+    assert entry["versions"]["torch"] == version("torch")
+    (tmp_path / "software.json").write_text('[{"since": "2020-01-01", "versions": {"torch": "1"}}]')
+    record_software(tmp_path)
+    assert [row["versions"]["torch"] for row in read_software(tmp_path)] == ["1", version("torch")]
+    (tmp_path / "software.json").write_text("{}x")
+    with pytest.raises(ConfigError, match="list of software cannot be read"):
+        record_software(tmp_path)
     (tmp_path / "study.json").write_text('{"format": "medtl-study-9", "design": {}}')
     with pytest.raises(ConfigError, match="not a study of this version"):
         load_design(tmp_path)
