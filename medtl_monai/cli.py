@@ -127,6 +127,7 @@ def _add_rank(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--spatial-dims", type=int, choices=(2, 3), help="of the images (default: as the first one)")
     command.add_argument("--labelled", type=int, default=0, help="how many training cases, 0 for all")
+    command.add_argument("--colour", choices=("refuse", "luminance"), default="refuse", help="pictures in colour")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--bootstrap", type=int, default=200, help="draws of patients for the intervals (default 200)")
     command.add_argument("--commercial", action="store_true", help="only sources known to allow commercial use")

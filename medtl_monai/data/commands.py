@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
+from medtl_monai.data.any_datalist import load_datalist
 from medtl_monai.data.checks import check_cases, check_leakage
 from medtl_monai.data.classification import ClassificationDatalist, make_classification_datalist
 from medtl_monai.data.classification_checks import check_class_case, check_class_leakage
@@ -66,8 +65,9 @@ def label_names(words: Sequence[str] | None, known: dict[int, str]) -> dict[int,
 
 def check(options: argparse.Namespace) -> int:
     """Check every case of a dataset folder, print all findings, and return 1 if there are errors."""
-    path = options.datalist or options.folder / "datalist.json"
-    number, findings = (_check_classes if _is_classification(path) else _check_masks)(path, options)
+    made = load_datalist(options.datalist or options.folder / "datalist.json")
+    number = sum(len(rows) for rows in made.splits.values())
+    findings = _masks(made, options) if isinstance(made, Datalist) else _classes(made, options)
     for finding in findings:
         print(f"{finding.severity:<8}{finding.case or '-'}: {finding.message} {finding.remedy}".rstrip())
     errors = sum(finding.severity == "error" for finding in findings)
@@ -75,30 +75,20 @@ def check(options: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
-def _is_classification(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False  # the strict reader says what is wrong
-    return isinstance(content, dict) and content.get("task") == "classification"
-
-
-def _check_masks(path: Path, options: argparse.Namespace) -> tuple[int, list[Finding]]:
-    made = Datalist.load(path)
+def _masks(made: Datalist, options: argparse.Namespace) -> list[Finding]:
     cases = [
         {"case": row.case, "image": str(options.folder / row.image), "label": str(options.folder / row.label)}
         for rows in made.splits.values()
         for row in rows
     ]
-    return len(cases), check_cases(cases, tuple(made.labels)) + check_leakage(made, options.folder)
+    return check_cases(cases, tuple(made.labels)) + check_leakage(made, options.folder)
 
 
-def _check_classes(path: Path, options: argparse.Namespace) -> tuple[int, list[Finding]]:
-    made = ClassificationDatalist.load(path)
+def _classes(made: ClassificationDatalist, options: argparse.Namespace) -> list[Finding]:
     cases = [
         {"case": row.case, "image": str(options.folder / row.image)} for rows in made.splits.values() for row in rows
     ]
     findings = [finding for case in cases for finding in check_class_case(case, options.colour)]
     if not any(finding.severity == "error" for finding in findings):  # it reads every image again
         findings += check_class_leakage(made, options.folder, colour=options.colour)
-    return len(cases), findings
+    return findings

@@ -33,6 +33,7 @@ def run_rank(options: argparse.Namespace) -> int:
         labelled=options.labelled,
         seed=options.seed,
         spatial_dims=options.spatial_dims,
+        colour=options.colour,
     )
     settings = RankSettings(
         repetitions=options.bootstrap,

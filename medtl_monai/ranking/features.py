@@ -84,7 +84,7 @@ def pooled(
 def _images(cases: Sequence[TargetCase], encoder: Encoder, clock: _Clock) -> Iterator[tuple[str, torch.Tensor]]:
     for case in cases:
         started = time.perf_counter()
-        image = whole(prepared(case.image, case.case, encoder))
+        image = whole(prepared(case.image, case.case, encoder, case.colour))
         clock.reading += time.perf_counter() - started
         yield case.case, image
 
@@ -127,7 +127,7 @@ def dense(
     cache, key = ArrayCache(folder), f"{_DENSE} {network_key(FrozenFeatures(encoder))}"
     tables, seconds, computed = [], 0.0, 0
     for case in cases:
-        window, places = window_of(prepared(case.image, case.case, encoder), voxels[case.case])
+        window, places = window_of(prepared(case.image, case.case, encoder, case.colour), voxels[case.case])
         started = time.perf_counter()
         table, new = cache.get(
             [key, window.numpy(), places],

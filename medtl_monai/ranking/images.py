@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage
 from scipy.ndimage import distance_transform_edt
 
-from medtl_monai.errors import DataError
+from medtl_monai.errors import DataError, MedTLError
 from medtl_monai.io.reader import VolumeReader, read_volume
+from medtl_monai.lookup import look_up
 from medtl_monai.networks.encoder import Encoder
 from medtl_monai.transforms.network_input import intensity_for, orientation_for
 
@@ -22,27 +23,36 @@ LONGEST_AXIS = 80  # voxels of the window of a volume, which bounds the memory o
 PER_CLASS = 60  # voxels of each class in a case
 NEAR = 4  # voxels from the foreground; half of the background is taken from there, where it is hard to tell
 
-_LOAD = Compose([LoadImage(reader=VolumeReader), EnsureChannelFirst()])
+_LOAD = {
+    colour: Compose([LoadImage(reader=VolumeReader, colour=colour), EnsureChannelFirst()])
+    for colour in ("refuse", "luminance")
+}
 
 
-def read_image(path: str, case: str) -> torch.Tensor:
-    """An image ``(C, H, W[, D])`` as stored, with its affine.
+def read_image(path: str, case: str, colour: str = "refuse") -> torch.Tensor:
+    """An image ``(C, H, W[, D])`` as stored, with its affine; pictures in colour are refused or made grey.
 
     Raises:
         DataError: it cannot be read; names the case.
     """
     if not Path(path).exists():
         raise DataError("no such image", case=case, path=path)
-    return _LOAD(path)
+    load = look_up(_LOAD, colour, "treatment of colours")
+    try:
+        return load(path)
+    except RuntimeError as error:  # MONAI's wrapping of the reader's refusal
+        if isinstance(error.__cause__, MedTLError):
+            raise error.__cause__ from None
+        raise
 
 
-def prepared(path: str, case: str, encoder: Encoder) -> torch.Tensor:
+def prepared(path: str, case: str, encoder: Encoder, colour: str = "refuse") -> torch.Tensor:
     """An image with the orientation and the intensities that an encoder expects.
 
     Raises:
         DataError: it cannot be read or prepared, or has the wrong number of axes; names the case.
     """
-    image = read_image(path, case)
+    image = read_image(path, case, colour)
     while image.ndim - 1 > encoder.spatial_dims and image.shape[-1] == 1:
         image = image[..., 0]
     if image.ndim - 1 != encoder.spatial_dims or image.shape[0] != encoder.in_channels:

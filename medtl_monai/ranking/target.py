@@ -12,6 +12,7 @@ from medtl_monai.data.classification import ClassificationDatalist
 from medtl_monai.data.classification_cases import classification_cases
 from medtl_monai.data.datalist import Datalist
 from medtl_monai.errors import ConfigError, DataError
+from medtl_monai.io.picture import Colour
 from medtl_monai.lookup import look_up
 from medtl_monai.ranking.images import read_image
 
@@ -28,12 +29,14 @@ class TargetCase:
         case, patient: their names.
         image: path of the image.
         label: path of the label map, or the class.
+        colour: what to do with a picture in colour: ``refuse`` or ``luminance``.
     """
 
     case: str
     patient: str
     image: str
     label: str | int
+    colour: Colour = "refuse"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,14 @@ class Target:
 
 
 def read_target(
-    folder: Path, task: str, *, datalist: Path | None, labelled: int, seed: int, spatial_dims: int | None
+    folder: Path,
+    task: str,
+    *,
+    datalist: Path | None,
+    labelled: int,
+    seed: int,
+    spatial_dims: int | None,
+    colour: Colour = "refuse",
 ) -> Target:
     """The training split of a dataset folder.
 
@@ -72,14 +82,15 @@ def read_target(
         labelled: how many of the training cases, 0 for all; drawn by ``seed`` as trainings draw them.
         seed: of that draw.
         spatial_dims: 2 or 3; None to see it from the first image.
+        colour: what to do with pictures in colour: ``refuse`` or ``luminance``.
 
     Raises:
         ConfigError: an unknown task, a datalist that is absent or of another task, or images of other dimensions.
         DataError: no cases, or cases that are not usable.
     """
-    cases, classes = look_up(_READERS, task, "task")(folder, datalist or folder / DATALIST_NAME, labelled, seed)
+    cases, classes = look_up(_READERS, task, "task")(folder, datalist or folder / DATALIST_NAME, labelled, seed, colour)
     require_cases(cases, str(folder))
-    image = read_image(cases[0].image, cases[0].case)
+    image = read_image(cases[0].image, cases[0].case, colour)
     axes = [length for length in image.shape[1:] if length > 1]
     found = 3 if len(axes) == 3 else 2
     if spatial_dims is not None and spatial_dims != found:
@@ -92,7 +103,9 @@ def read_target(
     return Target(task, tuple(cases), classes, found, int(image.shape[0]))  # type: ignore[arg-type]
 
 
-def _segmentation(folder: Path, datalist: Path, labelled: int, seed: int) -> tuple[list[TargetCase], dict[int, str]]:
+def _segmentation(
+    folder: Path, datalist: Path, labelled: int, seed: int, colour: Colour
+) -> tuple[list[TargetCase], dict[int, str]]:
     _require_file(folder, datalist, "medtl datalist")
     known = Datalist.load(datalist)
     patients = {row.case: row.patient for row in known.splits["training"]}
@@ -104,17 +117,25 @@ def _segmentation(folder: Path, datalist: Path, labelled: int, seed: int) -> tup
         seed=seed,
         label_values=tuple(sorted(known.labels)),
     )
-    cases = [TargetCase(row["case"], patients[row["case"]], row["image"], row["label"]) for row in rows]
+    cases = [TargetCase(row["case"], patients[row["case"]], row["image"], row["label"], colour) for row in rows]
     return cases, dict(sorted(known.labels.items()))
 
 
-def _classification(folder: Path, datalist: Path, labelled: int, seed: int) -> tuple[list[TargetCase], dict[int, str]]:
-    _require_file(folder, datalist, "medtl_monai.data.classification.make_classification_datalist")
+def _classification(
+    folder: Path, datalist: Path, labelled: int, seed: int, colour: Colour
+) -> tuple[list[TargetCase], dict[int, str]]:
+    _require_file(folder, datalist, "medtl datalist --classification")
     classes = ClassificationDatalist.load(datalist).classes
     rows = classification_cases(
-        str(folder), "training", datalist=str(datalist), labelled=labelled, seed=seed, classes=len(classes)
+        str(folder),
+        "training",
+        datalist=str(datalist),
+        labelled=labelled,
+        seed=seed,
+        classes=len(classes),
+        colour=colour,
     )
-    cases = [TargetCase(row["case"], row["patient"], row["image"], int(row["label"])) for row in rows]
+    cases = [TargetCase(row["case"], row["patient"], row["image"], int(row["label"]), colour) for row in rows]
     return cases, dict(sorted(classes.items()))
 
 

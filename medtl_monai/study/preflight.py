@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medtl_monai.data.datalist import Datalist
+from medtl_monai.data.any_datalist import load_datalist
 from medtl_monai.errors import ConfigError, MedTLError
 from medtl_monai.study.cells import TUNING_SEED
 from medtl_monai.study.design import Design
@@ -109,7 +109,7 @@ def _case_problems(design: Design) -> list[str]:
     problems = []
     for seed in (TUNING_SEED, *range(design.seeds)) if design.splits_differ else (0,):
         path = design.datalist_of(seed)
-        splits = Datalist.load(path).splits
+        splits = load_datalist(path).splits
         if len(splits["training"]) < max(design.labelled):
             problems.append(f"{path} has {len(splits['training'])} training cases, fewer than {max(design.labelled)}")
         problems += [f"{path} has no {name} cases" for name in ("validation", "test") if not splits[name]]

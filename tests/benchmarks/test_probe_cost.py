@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,23 +34,25 @@ def task(cost: ModuleType) -> object:
 
 
 def test_both_sides_train_the_same_head(cost: ModuleType, task: object) -> None:
-    found = cost.compare(task, "traced", 2, 0.0)
+    found = cost.compare(task, "traced", 2, np.zeros(2))
     assert len(found["every_epoch"]["seconds"]) == cost.EPOCHS
-    assert found["largest_loss_difference"] < 1e-4
+    assert found["largest_loss_difference"] < 2e-7
     assert found["test_correct_once"] == found["test_correct_every_epoch"]
-    parts = found["once"][0]["parts"]
-    assert found["once"][0]["seconds"] == pytest.approx(sum(parts.values()))
-    assert parts["extraction_with_building"] > 0
+    for row in json.loads(json.dumps(cost.plain(found)))["once"]:
+        wall, processor = row["seconds"]
+        assert wall == pytest.approx(sum(part[0] for part in row["parts"].values()), rel=1e-3)
+        assert processor == pytest.approx(sum(part[1] for part in row["parts"].values()), rel=1e-3)
+        assert row["parts"]["extraction_with_building"][0] > row["extraction_when_built"][0] > 0
 
 
 def test_another_order_or_start_is_seen(cost: ModuleType, task: object) -> None:
     """Planted: were the sides not the same training, the losses would say so."""
     task.orders[2] = list(reversed(task.orders[2]))
-    shuffled = cost.once(task, "eager", 0.0)[1]["losses"]
+    shuffled = cost.once(task, "eager", np.zeros(2))[1]["losses"]
     task.orders[2] = list(reversed(task.orders[2]))
-    straight = cost.once(task, "eager", 0.0)[1]["losses"]
+    straight = cost.once(task, "eager", np.zeros(2))[1]["losses"]
     assert shuffled[:2] == straight[:2]
-    assert max(abs(a - b) for a, b in zip(shuffled, straight, strict=True)) > 1e-4
+    assert max(abs(a - b) for a, b in zip(shuffled, straight, strict=True)) > 1e-6
 
 
 def test_every_epoch_sees_every_image_once(task: object) -> None:

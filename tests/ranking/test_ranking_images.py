@@ -13,7 +13,7 @@ from PIL import Image
 
 from medtl_monai.errors import DataError
 from medtl_monai.networks.imagenet import build_imagenet_encoder
-from medtl_monai.ranking.images import LONGEST_AXIS, NEAR, SIDE, prepared, sample_voxels, whole, window_of
+from medtl_monai.ranking.images import LONGEST_AXIS, NEAR, SIDE, prepared, read_image, sample_voxels, whole, window_of
 
 LIA = np.array([[-1.0, 0, 0, 90], [0, 0, 1.5, -40], [0, -2.0, 0, 60], [0, 0, 0, 1]])
 
@@ -97,3 +97,14 @@ def test_other_axes_and_absent_files_are_named(tmp_path: Path) -> None:
         prepared(str(tmp_path / "flat.png"), "flat", Knowing())
     with pytest.raises(DataError, match="case gone: no such image"):
         prepared(str(tmp_path / "gone.nii.gz"), "gone", Knowing())
+
+
+def test_a_picture_in_colour_is_refused_or_taken_by_its_luminance(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 30, 3), np.uint8)
+    pixels[:20, :, 0] = 200
+    Image.fromarray(pixels).save(tmp_path / "red.png")
+    with pytest.raises(DataError, match="red"):
+        read_image(str(tmp_path / "red.png"), "red")
+    image = read_image(str(tmp_path / "red.png"), "red", "luminance")
+    assert image.shape == (1, 40, 30)
+    assert float(image.max()) == pytest.approx(0.299 * 200, abs=1)  # ITU-R BT.601
