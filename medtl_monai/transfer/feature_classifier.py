@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -25,7 +25,9 @@ from medtl_monai.transfer.probing import HeadFit, Loss, mean_loss
 from medtl_monai.transfer.scores.probe import grouped_folds
 
 VOXELS = 4000  # in all, shared evenly by cases and classes
+PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0)  # how much of the classes' true rarity the head is told
 Model: TypeAlias = LogisticRegression | LinearSVC
+Score: TypeAlias = Callable[[np.ndarray, "Rows"], float]
 
 
 @dataclass(frozen=True)
@@ -36,41 +38,61 @@ class Rows:
         features: ``(N, F)``.
         labels: ``(N,)`` class numbers.
         groups: ``(N,)`` patients.
-        weights: ``(N,)``, mean 1. Of images: every class weighs the same. Of voxels: how many of its case and class a
-            row stands for, so that a balanced draw does not make a rare class look common.
+        weights: ``(N,)`` how many images or voxels a row stands for.
+        rarity: ``(classes,)`` logarithm of a class's true share over its share of the rows; 0 for images.
     """
 
     features: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
     weights: np.ndarray
+    rarity: np.ndarray
 
     def part(self, index: np.ndarray) -> Rows:
         """Some of the rows."""
-        return Rows(self.features[index], self.labels[index], self.groups[index], self.weights[index])
+        return Rows(self.features[index], self.labels[index], self.groups[index], self.weights[index], self.rarity)
+
+    @property
+    def of_voxels(self) -> bool:
+        """Whether the rows are a draw of voxels, in which rare classes are as frequent as common ones."""
+        return bool(self.rarity.any())
 
 
-def _logistic_score(model: Model, rows: np.ndarray, truth: Rows) -> float:
-    probabilities = model.predict_proba(rows)
-    return -float(log_loss(truth.labels, probabilities, sample_weight=truth.weights, labels=model.classes_))
+def _likelihood(logits: np.ndarray, truth: Rows) -> float:
+    """Mean log likelihood, every class with the same weight."""
+    shares = logits - logsumexp(logits, axis=1, keepdims=True)
+    return float(np.mean([shares[truth.labels == code, code].mean() for code in np.unique(truth.labels)]))
 
 
-def _svm_score(model: Model, rows: np.ndarray, truth: Rows) -> float:
-    return float(balanced_accuracy_score(truth.labels, model.predict(rows), sample_weight=truth.weights))
+def _balanced_accuracy(logits: np.ndarray, truth: Rows) -> float:
+    right = logits.argmax(axis=1) == truth.labels
+    return float(np.mean([right[truth.labels == code].mean() for code in np.unique(truth.labels)]))
 
 
-_KINDS: dict[str, tuple[Callable[[float], Model], Callable[[Model, np.ndarray, Rows], float]]] = {
-    "logistic": (lambda strength: LogisticRegression(C=strength, max_iter=5000), _logistic_score),
-    "svm": (lambda strength: LinearSVC(C=strength, dual="auto", max_iter=20000), _svm_score),
+def _dice(logits: np.ndarray, truth: Rows) -> float:
+    """Mean Dice over the foreground classes of all voxels that the rows stand for."""
+    found = logits.argmax(axis=1)
+    values = []
+    for code in range(1, logits.shape[1]):
+        own, other = truth.weights * (truth.labels == code), truth.weights * (found == code)
+        total = own.sum() + other.sum()
+        values.append(2 * own[found == code].sum() / total if total else 1.0)
+    return float(np.mean(values))
+
+
+_KINDS: dict[str, tuple[Callable[[float], Model], Score]] = {
+    "logistic": (lambda c: LogisticRegression(C=c, class_weight="balanced", max_iter=5000), _likelihood),
+    "svm": (lambda c: LinearSVC(C=c, class_weight="balanced", dual="auto", max_iter=20000), _balanced_accuracy),
 }
 
 
 def fit_features_logistic(network: StagedNetwork, examples: Iterable[Example], loss: Loss, *, seed: int = 0) -> HeadFit:
     """Logistic regression on standardised frozen features becomes the network's head.
 
-    C is chosen in an inner cross-validation over patients (weighted log loss), then everything is fitted once more on
-    all cases. For a classifier the features are those that its head sees. For segmentation they are those of single
-    voxels, 4,000 in all, drawn evenly from the cases and classes.
+    For a classifier the features are those that its head sees; classes weigh the same, and C is chosen in an inner
+    cross-validation over patients by the likelihood. For segmentation they are those of single voxels, 4,000 in all,
+    drawn evenly from the cases and classes; C, and how much of each class's true rarity is added to its logit, are
+    chosen by the Dice of held-out patients. Then everything is fitted once more on all cases.
 
     Args:
         network: filled from its source, with a linear head; its frozen stages and mode are as before afterwards.
@@ -87,7 +109,7 @@ def fit_features_logistic(network: StagedNetwork, examples: Iterable[Example], l
 
 
 def fit_features_svm(network: StagedNetwork, examples: Iterable[Example], loss: Loss, *, seed: int = 0) -> HeadFit:
-    """The same with a linear support vector machine, one class against the rest; C by weighted balanced accuracy.
+    """The same with a linear support vector machine, one class against the rest; of images, C by balanced accuracy.
 
     The head gives its decision values as logits: they rank and decide, but they are no calibrated probabilities.
     """
@@ -102,20 +124,21 @@ def _fit(network: StagedNetwork, examples: Iterable[Example], loss: Loss, kind: 
         before = mean_loss(network, kept, loss)
         rows = _image_rows(kept) if kept[0].example.label.dim() == 1 else _voxel_rows(network, kept, seed)
         _require_classes(rows, network.out_channels)
-        strength = _best_strength(rows, kind, seed)
-        scaler, model = _fitted(rows, kind, strength)
-        set_linear_head(network, *_as_linear(scaler, model))
+        strength, prior = _chosen(rows, kind, seed)
+        head = _fitted(rows, kind, strength)
+        set_linear_head(network, head.weight, head.bias + prior * rows.rarity)
         after = mean_loss(network, kept, loss)
-    steps = int(np.max(model.n_iter_))
-    return HeadFit(f"{kind} with C = {strength:g}", len(kept), before, after, steps, steps < model.max_iter)
+    words = f"{kind} with C = {strength:g}" + (f", prior {prior:g}" if rows.of_voxels else "")
+    return HeadFit(words, len(kept), before, after, head.steps, head.converged)
 
 
 def _image_rows(kept: Sequence[Kept]) -> Rows:
     features = np.concatenate([one.features[0].cpu().numpy() for one in kept])
     labels = np.array([int(one.example.label) for one in kept])
-    counts = np.bincount(labels)
-    weights = len(labels) / (np.count_nonzero(counts) * counts[labels])
-    return Rows(features, labels, np.array([one.example.patient for one in kept]), weights)
+    classes = int(labels.max()) + 1
+    return Rows(
+        features, labels, np.array([one.example.patient for one in kept]), np.ones(len(labels)), np.zeros(classes)
+    )
 
 
 def _voxel_rows(network: StagedNetwork, kept: Sequence[Kept], seed: int) -> Rows:
@@ -124,7 +147,11 @@ def _voxel_rows(network: StagedNetwork, kept: Sequence[Kept], seed: int) -> Rows
     parts = [_voxels_of(network, one, share, rng) for one in kept]
     features, labels, weights = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     groups = np.repeat([one.example.patient for one in kept], [len(part[1]) for part in parts])
-    return Rows(features, labels, groups, weights / weights.mean())
+    true = np.bincount(labels, weights=weights, minlength=network.out_channels) / weights.sum()
+    drawn = np.bincount(labels, minlength=network.out_channels) / len(labels)
+    # A class that no case shows is refused next; until then its rarity is any number.
+    rarity = np.log(np.where(drawn > 0, true, 1.0) / np.where(drawn > 0, drawn, 1.0))
+    return Rows(features, labels, groups, weights, rarity)
 
 
 def _voxels_of(
@@ -159,31 +186,42 @@ def _require_classes(rows: Rows, classes: int) -> None:
         )
 
 
-def _best_strength(rows: Rows, kind: str, seed: int) -> float:
-    """The C with the best mean score on held-out patients; of equals the most regularised."""
-    _, score = look_up(_KINDS, kind, "classifier")
+@dataclass(frozen=True)
+class _Head:
+    """A linear classifier of features, ``(classes, F)`` and ``(classes,)``, and how its fit went."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    steps: int
+    converged: bool
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features @ self.weight.T + self.bias
+
+
+def _chosen(rows: Rows, kind: str, seed: int) -> tuple[float, float]:
+    """C and the share of rarity with the best mean score on held-out patients; of equals the most regularised."""
+    score = _dice if rows.of_voxels else look_up(_KINDS, kind, "classifier")[1]
+    priors = PRIORS if rows.of_voxels else (0.0,)
     folds = grouped_folds(rows.labels, rows.groups, INNER_FOLDS, seed)
-    means = []
-    for strength in STRENGTHS:
-        values = []
-        for train, test in folds:
-            scaler, model = _fitted(rows.part(train), kind, strength)
-            values.append(score(model, scaler.transform(rows.features[test]), rows.part(test)))
-        means.append(math.fsum(values) / len(values))
-    return STRENGTHS[int(np.argmax(means))]
+    found: dict[tuple[float, float], list[float]] = {(c, prior): [] for c in STRENGTHS for prior in priors}
+    for train, test in folds:
+        held_out = rows.part(test)
+        for strength in STRENGTHS:
+            logits = _fitted(rows.part(train), kind, strength).logits(held_out.features)
+            for prior in priors:
+                found[strength, prior].append(score(logits + prior * rows.rarity, held_out))
+    return max(found, key=lambda choice: math.fsum(found[choice]))
 
 
-def _fitted(rows: Rows, kind: str, strength: float) -> tuple[StandardScaler, Model]:
+def _fitted(rows: Rows, kind: str, strength: float) -> _Head:
+    """Standardisation and classifier as one linear layer on the features; two classes share the one decision value."""
     build, _ = look_up(_KINDS, kind, "classifier")
     scaler = StandardScaler().fit(rows.features.astype(np.float64))
-    model = build(strength).fit(scaler.transform(rows.features), rows.labels, sample_weight=rows.weights)
-    return scaler, model
-
-
-def _as_linear(scaler: StandardScaler, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Weight ``(classes, F)`` and bias on the features themselves; two classes share the one decision value."""
+    model = build(strength).fit(scaler.transform(rows.features), rows.labels)
     weight, bias = model.coef_ / scaler.scale_, np.array(model.intercept_, dtype=float)
     bias = bias - weight @ scaler.mean_
     if len(weight) == 1:
-        return np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return weight, bias
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    steps = int(np.max(model.n_iter_))
+    return _Head(weight, bias, steps, steps < model.max_iter)

@@ -17,7 +17,7 @@ from medtl_monai.transfer.param_groups import parameter_groups
 
 RIDGE = 1e-3
 LINEAR_STEPS, GRADIENT = 200, 1e-5
-EPOCHS, PATIENCE, IMPROVEMENT, RATE = 200, 10, 0.002, 3e-3
+EPOCHS, PATIENCE, IMPROVEMENT, RATE = 50, 5, 0.005, 3e-3
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -55,7 +55,7 @@ def probe_to_convergence(network: StagedNetwork, examples: Iterable[Example], lo
     The body runs once over every image, in evaluation mode. A network that ends in one linear layer is solved on
     standardised features by L-BFGS with a small ridge penalty (1e-3 / 2 of the squared standardised weights), which has
     one solution where the loss is convex; a decoder is trained by AdamW, one case per step, until the mean loss of an
-    epoch has not fallen by 0.2 % of the initial loss for 10 epochs (200 at most). Kumar et al. 2022 (arXiv:2202.10054):
+    epoch has not fallen by 0.5 % of the initial loss for 5 epochs (50 at most). Kumar et al. 2022 (arXiv:2202.10054):
     a head that is trained already spares the features the distortion that a random one causes.
 
     Args:

@@ -204,12 +204,29 @@ def test_every_strategy_by_one_word(
     }
     body = [stage for stage in loaded.stages if stage not in loaded.task_stages]
     assert {"decoder", "head"} <= moved
-    still = {"freeze_to_stage2": body[: body.index("stage2") + 1], "gradual_unfreeze": body, "cached_probe": body}.get(
-        strategy, []
-    )
+    still = {"freeze_to_stage2": body[: body.index("stage2") + 1], "gradual_unfreeze": body}.get(strategy, [])
     assert not moved & set(still)
     if not still and strategy != "ssf":
         assert moved == set(loaded.stages)
+
+
+@pytest.mark.parametrize(("strategy", "rows"), [("cached_probe", ["0", "1"]), ("lp_ft", ["0", "1", "2"])])
+def test_probes_on_features_computed_once(
+    train: Train, real_weights: Path, tmp_path: Path, strategy: str, rows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"MEDTL_WEIGHTS": str(real_weights), "MEDTL_OFFLINE": "1"}
+    knobs = {"source": "highres3dnet_gif", "strategy": strategy, "epochs": 2, "val_at_start": "false"}
+    finished = ok(train(tmp_path, environment=environment, **knobs))
+    assert re.search(r"head fitted: linear head by L-BFGS on 4 cases: .* converged", finished.output)
+    assert [row["epoch"] for row in csv.DictReader((tmp_path / "curves.csv").open())] == rows
+    loaded = build_network("highres3dnet", out_channels=3, seed=0)
+    monkeypatch.setenv("MEDTL_WEIGHTS", environment["MEDTL_WEIGHTS"])
+    load_source(loaded, "highres3dnet_gif")
+    after = tensors(tmp_path / "last.pt")
+    moved = {
+        loaded.stage_of(name) for name, value in loaded.state_dict().items() if not torch.equal(value, after[name])
+    }
+    assert moved == ({"head"} if strategy == "cached_probe" else set(loaded.stages))
 
 
 @pytest.mark.parametrize("strategy", ["features_logistic", "features_svm"])

@@ -1,0 +1,1 @@
+"""Tools for bundle folders; nothing of a bundle is imported or evaluated."""
