@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 
-from medtl_monai.bundle.lint_findings import Profile, shown
+from medtl_monai.bundle.lint_findings import Profile, nearest, shown
 from medtl_monai.bundle.lint_names import (
     DEFAULT_MODULES,
     DEFAULT_VALUES,
@@ -40,8 +39,8 @@ def check_dotted(name: str, profile: Profile) -> list[Problem]:
         return [Problem("expr.module", f"the module {name} is handed on as a value", "name what is needed of it")]
     if profile == "default" and (check_target(name) is None or _is_member(name)):
         return _check_class(name.rpartition(".")[2])
-    near = difflib.get_close_matches(name, STRICT_VALUES if profile == "strict" else DEFAULT_VALUES, n=1, cutoff=0.8)
-    return [Problem("expr.name", f"{name} is not on the list", f"did you mean {near[0]}?" if near else _COMPONENT)]
+    near = nearest(name, STRICT_VALUES if profile == "strict" else DEFAULT_VALUES)
+    return [Problem("expr.name", f"{name} is not on the list", f"did you mean {near}?" if near else _COMPONENT)]
 
 
 def _check_class(name: str) -> list[Problem]:
@@ -78,13 +77,13 @@ def check_attribute(name: str, profile: Profile) -> list[Problem]:
     if name in FORBIDDEN_ATTRIBUTES:
         return [Problem("expr.forbidden", f"attribute {name} is not allowed", _COMPONENT)]
     if profile == "strict" and name not in STRICT_ATTRIBUTES:
-        near = difflib.get_close_matches(name, STRICT_ATTRIBUTES, n=1)
+        near = nearest(name, STRICT_ATTRIBUTES)
         return [Problem("expr.attribute", f"attribute {name} is not on the list", _hint(near))]
     return []
 
 
-def _hint(near: list[str]) -> str:
-    return f"did you mean {near[0]}?" if near else _COMPONENT
+def _hint(near: str | None) -> str:
+    return f"did you mean {near}?" if near else _COMPONENT
 
 
 def check_constant(value: object) -> list[Problem]:

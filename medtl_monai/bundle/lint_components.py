@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import builtins
-import difflib
+import re
 
 from medtl_monai.bundle.lint_expressions import references
-from medtl_monai.bundle.lint_findings import shown
+from medtl_monai.bundle.lint_findings import nearest, shown
 from medtl_monai.bundle.lint_names import DOWNLOAD_ARGUMENTS, DOWNLOADS_BY_DEFAULT, NAMING_ARGUMENTS, NAMING_CLASSES
 from medtl_monai.bundle.lint_nodes import Node, text_of
 from medtl_monai.bundle.lint_programs import find, normal
-from medtl_monai.bundle.lint_targets import Problem, check_forbidden, check_target
+from medtl_monai.bundle.lint_targets import Problem, check_target
 
 _SWITCHES = ("_target_", "_disabled_", "_requires_", "_desc_", "_mode_")
 _MODES = ("default", "callable")
 _MOST_HOPS = 32
+_DOTTED = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*", re.ASCII)
 Found = list[tuple[Node, Problem]]
 
 
@@ -33,8 +34,8 @@ def check_component(node: Node, root: Node) -> Found:
             message = f"`_target_` is {type(child.value).__name__}, not a name"
             found.append((child, Problem("target.not-literal", message, "write the name itself")))
         elif "_target_" in parts and _is_switch(key) and key not in _SWITCHES:
-            near = difflib.get_close_matches(key, _SWITCHES, n=1)
-            remedy = f"did you mean {near[0]}?" if near else "MONAI passes it on as an argument"
+            near = nearest(key, _SWITCHES)
+            remedy = f"did you mean {near}?" if near else "MONAI passes it on as an argument"
             found.append((child, Problem("component.unknown-key", f"unknown key {key}", remedy)))
     if "_target_" in parts:
         found += _arguments(node, parts, root)
@@ -65,7 +66,8 @@ def _arguments(node: Node, parts: dict[str, Node], root: Node) -> Found:
     short = (text_of(parts["_target_"]) or "").rpartition(".")[2]
     found: Found = []
     for key in DOWNLOAD_ARGUMENTS:
-        if key in parts and _literal(parts[key], root) not in (False, None, ""):
+        end = _end(parts[key], root) if key in parts else None
+        if end is not None and end.value and not isinstance(end.value, str):
             problem = Problem("download.argument", f"{key} of {short} is not false", f"set {key} to false")
             found.append((parts[key], problem))
     if short in DOWNLOADS_BY_DEFAULT and "pretrained" not in parts:
@@ -77,13 +79,13 @@ def _arguments(node: Node, parts: dict[str, Node], root: Node) -> Found:
     return found
 
 
-def _literal(node: Node, root: Node) -> object:
-    """The value that a chain of references ends in; None for what is only known in a run."""
+def _end(node: Node, root: Node) -> Node | None:
+    """The value that a chain of references ends in; None for a chain that ends nowhere."""
     for _ in range(_MOST_HOPS):
         text = text_of(node)
-        if text is None or text[:1] not in ("@", "$"):
-            return node.value
-        names = references(text) if text[0] == "@" else []
+        if text is None or text[:1] != "@":
+            return node
+        names = references(text)
         target = find(root, names[0]) if names else None
         if target is None:
             return None
@@ -94,16 +96,15 @@ def _literal(node: Node, root: Node) -> object:
 def check_named(key: str, node: Node, root: Node) -> list[Problem]:
     """Whether an argument that names a class (``reader``, ``writer``) names one that a component may be.
 
-    References are followed; an expression has to be a dotted name, which :func:`check_expression` judges.
+    References are followed. An expression has to be a dotted name, which is judged where expressions are.
     """
-    if key not in NAMING_ARGUMENTS and not key.isdecimal():
+    text = text_of(_end(node, root)) if key in NAMING_ARGUMENTS else None
+    if not text:
         return []
-    text = _literal(node, root)
-    if key.isdecimal() or not isinstance(text, str) or not text:
-        return []
-    if not text.replace(".", "").replace("_", "").isalnum():
-        return [Problem("target.not-allowed", f"{key} {shown(text)} is no name of a class", "write a name")]
+    if text.startswith("$"):
+        dotted = _DOTTED.fullmatch(text[1:])
+        return [] if dotted else [Problem("target.not-literal", f"{key} is computed: {shown(text)}", "write the name")]
     if "." in text or hasattr(builtins, text):
-        problem = check_forbidden(text) or check_target(text)
+        problem = check_target(text)
         return [problem] if problem else []
     return []

@@ -7,12 +7,11 @@ what is judged is what would run.
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 
 from medtl_monai.bundle.lint_calls import check_attribute, check_constant, check_dotted, check_keywords, harmless_switch
-from medtl_monai.bundle.lint_findings import Profile, shown
+from medtl_monai.bundle.lint_findings import Profile, nearest, shown
 from medtl_monai.bundle.lint_imports import REFUSED
 from medtl_monai.bundle.lint_names import DEFAULT_BUILTINS, FORBIDDEN_BUILTINS, STRICT_BUILTINS
 from medtl_monai.bundle.lint_programs import normal
@@ -157,8 +156,8 @@ class _Checker:
             return []
         if name in FORBIDDEN_BUILTINS:
             return [Problem("expr.forbidden", f"{name} is not allowed", "use a component (`_target_`) instead")]
-        near = difflib.get_close_matches(name, [*self.builtins, *self.names], n=1)
-        remedy = f"did you mean {near[0]}?" if near else "import it, or use a component (`_target_`) instead"
+        near = nearest(name, [*self.builtins, *self.names])
+        remedy = f"did you mean {near}?" if near else "import it, or use a component (`_target_`) instead"
         return [Problem("expr.name", f"unknown name {name}", remedy)]
 
     def is_variable(self, node: ast.Subscript, scope: Scope) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,6 +96,7 @@ RULES: dict[str, Rule] = {
     "metadata.type": Rule("The required keys of metadata.json have the required types"),
 }
 _MOST_TEXT = 160
+_MOST_LETTERS = 4  # more or fewer than in the name that was meant
 
 
 @dataclass
@@ -122,3 +125,10 @@ def shown(value: object) -> str:
     """A value in a message: quoted, printable, not too long."""
     text = repr(value)
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant: alike, with the same first letter and about as long."""
+    alike = [one for one in names if one[:1].lower() == name[:1].lower() and abs(len(one) - len(name)) <= _MOST_LETTERS]
+    near = difflib.get_close_matches(name, alike, n=1) if len(name) <= _MOST_TEXT else []
+    return near[0] if near else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import re
 from dataclasses import dataclass
 
-from medtl_monai.bundle.lint_findings import shown
+from medtl_monai.bundle.lint_findings import nearest, shown
 from medtl_monai.bundle.lint_index import definitions, within
 from medtl_monai.bundle.lint_names import (
     ALWAYS_DOWNLOADS,
@@ -119,13 +118,13 @@ def _unknown(name: str, package: str, rooms: tuple[str, ...]) -> Problem:
     names = definitions(package)
     module, _, short = name.rpartition(".")
     there = [one for one, modules in names.items() if any(_is_component(m, one, package, rooms) for m in modules)]
-    near = difflib.get_close_matches(short, there, n=1)
+    near = nearest(short, there)
     if not near:
         remedy = f"allowed are {_ALLOWED}"
     elif module:
-        remedy = f"did you mean {names[near[0]][0]}.{near[0]}?"
+        remedy = f"did you mean {names[near][0]}.{near}?"
     else:
-        remedy = f"did you mean {near[0]}?"
+        remedy = f"did you mean {near}?"
     return Problem("target.not-allowed", f"{shown(name)} is no class of {package} for configurations", remedy)
 
 
@@ -135,6 +134,6 @@ def _check_class_module(name: str) -> Problem | None:
         return None
     if module in CLASS_MODULES and (short[0].isupper() or short in CLASS_MODULES[module].split()):
         return None
-    near = difflib.get_close_matches(module, CLASS_MODULES, n=1)
-    remedy = f"did you mean {near[0]}.{short}?" if near and near[0] != module else f"allowed are {_ALLOWED}"
+    near = nearest(module, CLASS_MODULES)
+    remedy = f"did you mean {near}.{short}?" if near and near != module else f"allowed are {_ALLOWED}"
     return Problem("target.not-allowed", f"{shown(name)} is not on the list of allowed components", remedy)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 
 from medtl_monai.bundle.lint_calls import ADDRESS
 from medtl_monai.bundle.lint_components import check_component, check_named
 from medtl_monai.bundle.lint_expressions import check_expression, method_of_reference, references
-from medtl_monai.bundle.lint_findings import Report, shown
+from medtl_monai.bundle.lint_findings import Report, nearest, shown
 from medtl_monai.bundle.lint_imports import bound_names, check_import, import_statement
 from medtl_monai.bundle.lint_names import GLOBALS
 from medtl_monai.bundle.lint_nodes import Id, Node, text_of
@@ -53,8 +52,8 @@ class ValueCheck:
 
     def unknown(self, name: str, node: Node) -> None:
         """Record a reference to nothing."""
-        near = difflib.get_close_matches(name, self.ids, n=1)
-        remedy = f"did you mean @{near[0]}?" if near else "name an id of the same configuration"
+        near = nearest(name, self.ids)
+        remedy = f"did you mean @{near}?" if near else "name an id of the same configuration"
         self.report.add("id.unknown", node.file, node.line, f"@{name} leads to no id", remedy)
 
     def check(self) -> None:
@@ -71,7 +70,7 @@ class ValueCheck:
 
     def text(self, node: Node, where: Id) -> None:
         text = absolute(str(node.value), where)
-        key = normal(where[-1]).rpartition("::")[2] if where else ""
+        key = next((normal(part).rpartition("::")[2] for part in reversed(where) if not part.isdecimal()), "")
         if key == "_target_":
             self.add(node, [(node, one) for one in self.target(text)])
         else:

@@ -59,8 +59,7 @@ class Comparison:
         """``helps``, ``hurts``, ``not shown`` or ``not known``: for new seeds, corrected for the family."""
         if self.interval is None or self.p_holm is None:
             return "not known"
-        excludes_zero = self.interval.low > 0 or self.interval.high < 0
-        if not excludes_zero or self.p_holm > 1 - self.interval.level:
+        if not _shown(self.interval, self.p_holm):
             return "not shown"
         return "helps" if (self.interval.difference > 0) == (better == "higher") else "hurts"
 
@@ -142,9 +141,9 @@ def _corrected(
 
 
 def sentences(entry: Comparison, design: Design, metric: str) -> list[str]:
-    """What a comparison shows for new seeds and, where it shows anything, for new patients as well.
+    """What a comparison shows, as far as it reaches: for new patients too, or for new seeds on these patients only.
 
-    A number of pairs below the plan is named.
+    Both are said where one shows a difference and the other does not. A number of pairs below the plan is named.
     """
     name = arm_words(design, entry.arm)
     baseline = "training from scratch"
@@ -162,10 +161,16 @@ def sentences(entry: Comparison, design: Design, metric: str) -> list[str]:
         )
         return f"{start}: {text}{_only_uncorrected(interval, adjusted)}"
 
-    said = [say(entry.interval, entry.p_holm)]
-    if entry.patients is not None and entry.verdict(design.better) in ("helps", "hurts"):
-        said.append(say(entry.patients, entry.patients_p_holm))
-    return said
+    seeds = [say(entry.interval, entry.p_holm)]
+    if entry.patients is None or not _shown(entry.interval, entry.p_holm):
+        return seeds
+    patients = [say(entry.patients, entry.patients_p_holm)]
+    return patients if _shown(entry.patients, entry.patients_p_holm) else [*seeds, *patients]
+
+
+def _shown(interval: Interval, adjusted: float | None) -> bool:
+    excludes_zero = interval.low > 0 or interval.high < 0
+    return excludes_zero and adjusted is not None and adjusted <= 1 - interval.level
 
 
 def _only_uncorrected(interval: Interval, adjusted: float | None) -> str:

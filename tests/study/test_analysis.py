@@ -92,10 +92,13 @@ def test_a_true_effect_is_found_and_said() -> None:
     design = make_design()
     found = analyse(design, *simulate(design, _helps, case_sd=0.02))
     assert [entry.verdict("higher") for entry in found.comparisons if not entry.converged] == ["helps"] * 3
-    said = sentences(found.comparisons[0], design, "mean Dice")
-    assert "2 labelled cases: Transfer by fine_tune from chest_ct helps compared with training from scratch" in said[0]
-    assert "on these 12 test cases" in said[0]
-    assert "new patients like these 12" in said[1]
+    (said,) = sentences(found.comparisons[0], design, "mean Dice")
+    assert "2 labelled cases: Transfer by fine_tune from chest_ct helps compared with training from scratch" in said
+    assert "new patients like these 12" in said  # who reaches farthest speaks alone
+    few = replace(found.comparisons[0], patients_p_holm=0.5)
+    seeds, patients = sentences(few, design, "mean Dice")
+    assert "on these 12 test cases" in seeds
+    assert "may be chance" in patients
     assert "transfer helps in 3" in summary(found)[0]
     (saved,) = found.saved
     assert saved.levels[0].equivalent == pytest.approx(4, rel=0.35)  # 0.08 is one doubling of n
