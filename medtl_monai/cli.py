@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_rank(commands)
     _add_soup(commands)
+    _add_lint(commands)
     return parser
 
 
@@ -197,6 +198,22 @@ def _study(options: argparse.Namespace) -> int:
     from medtl_monai.study.command import study
 
     return study(options)
+
+
+def _add_lint(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("lint", help="judge a bundle without running anything of it")
+    command.add_argument("bundle", type=Path, help="bundle folder, which holds configs/")
+    command.add_argument("--profile", choices=("default", "strict"), default="default", help="strict: our own bundles")
+    command.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+    command.set_defaults(run=_lint)
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from medtl_monai.bundle.lint_command import run_lint
+
+    text, status = run_lint(options)
+    print(text)
+    return status
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ ALLOWED = {
     "demo": {"errors", "io", "data", "workflows", "report"},
     "ranking": {"errors", "lookup", "io", "data", "transforms", "weights", "networks", "transfer", "report"},
     "study": {"errors", "io", "data", "weights", "networks", "transfer", "workflows", "statistics", "report"},
-    "cli": {"__init__", "errors", "data", "weights", "demo", "ranking", "study", "workflows"},
+    "bundle": {"__init__", "errors", "findings"},
+    "cli": {"__init__", "errors", "bundle", "data", "weights", "demo", "ranking", "study", "workflows"},
 }
 IO_ADAPTERS = {"reader.py", "writer.py"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medtl_monai.bundle.lint_files import LARGE_FILES, check_files, check_large_files
-from medtl_monai.bundle.lint_findings import LintFinding, Profile, Report, shown
+from medtl_monai.bundle.lint_findings import LintFinding, Profile, Report
 from medtl_monai.bundle.lint_logging import check_logging
 from medtl_monai.bundle.lint_metadata import check_metadata
 from medtl_monai.bundle.lint_nodes import Node
@@ -76,8 +76,7 @@ def _check_programs(configs: dict[str, Node], sources: Sources, report: Report) 
     metadata = configs.get(_METADATA)
     if metadata is not None:
         check_metadata(metadata, report)
-    macros = Sources(sources.bundle, report)  # only finds files that macros bring in, and their imports
-    extra = [node for config in configs.values() for node in macros.of_macros(config)]
+    extra = [node for config in configs.values() for node in sources.of_macros(config)]
     names = names_of([*configs.values(), *extra], report)
     for stem in configs:
         trials = []
@@ -86,8 +85,18 @@ def _check_programs(configs: dict[str, Node], sources: Sources, report: Report) 
             files = [configs[name] for name in (*bases, stem)]
             _check_program(files, None if stem == _METADATA else metadata, names, sources, trial)
             trials.append(trial)
-        best = min(trials, key=lambda one: sum(found.code.startswith("id.") for found in one.findings))
-        report.findings.update(best.findings)
+        _add_best(trials, report)
+
+
+def _add_best(trials: list[Report], report: Report) -> None:
+    """Take over the findings of all trials; those on ids only from the trial that has fewest, as it was meant so."""
+    best = min(trials, key=lambda one: sum(_is_on_ids(found) for found in one.findings))
+    for trial in trials:
+        report.findings.update({found: None for found in trial.findings if trial is best or not _is_on_ids(found)})
+
+
+def _is_on_ids(finding: LintFinding) -> bool:
+    return finding.code in ("id.unknown", "id.override")
 
 
 def _check_program(
@@ -103,13 +112,3 @@ def _check_program(
     before = ValueCheck(root, names, report)
     expand(root, sources.read_macro, before.unknown, report)
     ValueCheck(root, names, report).check()
-
-
-def describe(finding: LintFinding) -> str:
-    """One finding in one line."""
-    place = f"{finding.file}:{finding.line}" if finding.file else "bundle"
-    cure = f"; {finding.remedy}" if finding.remedy else ""
-    return f"{place}: {finding.severity}: {finding.message}{cure} [{finding.code}]"
-
-
-__all__ = ["describe", "lint_bundle", "shown"]

@@ -77,7 +77,9 @@ def _check_link(entry: os.DirEntry[str], name: str, bundle: Path, report: Report
     try:
         target = Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):
-        report.add("file.link", name, 1, f"link to nothing: {shown(os.readlink(entry.path))}", "put the file itself here")
+        report.add(
+            "file.link", name, 1, f"link to nothing: {shown(os.readlink(entry.path))}", "put the file itself here"
+        )
         return
     if not target.is_relative_to(bundle.resolve()):
         report.add("file.link", name, 1, "link that leaves the bundle", "put the file itself here")

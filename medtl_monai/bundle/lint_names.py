@@ -73,7 +73,14 @@ FORBIDDEN_DOTTED = {
     "monai.config": "runs commands",
 }
 DOWNLOADING_DOTTED = (
-    *("torch.hub", "monai.apps.utils", "monai.apps.datasets", "monai.apps.mmars", "monai.apps.tcia", "monai.apps.MedNIS"),
+    *(
+        "torch.hub",
+        "monai.apps.utils",
+        "monai.apps.datasets",
+        "monai.apps.mmars",
+        "monai.apps.tcia",
+        "monai.apps.MedNIS",
+    ),
     *("monai.apps.download", "monai.apps.load_from_mmar", "monai.apps.extractall", "monai.apps.DecathlonDataset"),
     *("monai.apps.MedNISTDataset", "monai.apps.CrossValidation", "monai.apps.TciaDataset", "monai.bundle.download"),
     *("monai.bundle.load", "monai.bundle.get_all_bundles_list", "monai.bundle.download_large_files"),

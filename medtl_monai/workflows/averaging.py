@@ -53,21 +53,20 @@ class WeightAverage:
             yield
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed training needs; empty without an average."""
-        return {} if self._average is None else self._average.state_dict()
+        """All that a resumed training needs: ``decay``, and ``average``, empty before the first step."""
+        return {"decay": self.decay, "average": {} if self._average is None else self._average.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state_dict`. Raises ConfigError if one of the two trainings has an average alone."""
-        if bool(state) != (self.decay > 0.0):
-            was, now = "with" if state else "without", "with" if self.decay > 0.0 else "without"
+        """Go on from :meth:`state_dict`. Raises ConfigError if that is of another decay."""
+        if state["decay"] != self.decay:
             raise ConfigError(
-                "the training to resume is another one",
-                expected=f"{was} a moving average of the weights",
-                got=f"{now} one",
+                "the training to resume has another moving average of its weights",
+                expected=f"--ema {state['decay']:g}",
+                got=f"{self.decay:g}",
                 remedy="resume with the --ema that it was started with",
             )
-        if state:
-            self._started().load_state_dict(state)
+        if state["average"]:
+            self._started().load_state_dict(state["average"])
 
     def _started(self) -> MovingAverage:
         if self._average is None:

@@ -58,7 +58,7 @@ def test_the_model_is_the_average_by_hand_and_the_checkpoint_keeps_the_weights(t
     torch.testing.assert_close(read_state(tmp_path / "model.pt")["0.weight"], judged[toy.trainer.state.best[1]])
     last = read_checkpoint(tmp_path / "last.pt")
     assert torch.equal(last["network"]["0.weight"], seen[-1])
-    torch.testing.assert_close(last["average"]["averages"]["0.weight"], by_hand)
+    torch.testing.assert_close(last["average"]["average"]["averages"]["0.weight"], by_hand)
 
 
 def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
@@ -67,18 +67,18 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     stop_after(first, 2)
     first.run()
     averaged(tmp_path / "parts", resume=True).run()
-    whole, parts = (read_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "parts"))
-    assert whole["average"]["updates"] == parts["average"]["updates"] > 0
-    for key, values in whole["average"]["averages"].items():
-        assert torch.equal(values, parts["average"]["averages"][key])
+    whole, parts = (read_checkpoint(tmp_path / name / "last.pt")["average"]["average"] for name in ("whole", "parts"))
+    assert whole["updates"] == parts["updates"] > 0
+    for key, values in whole["averages"].items():
+        assert torch.equal(values, parts["averages"][key])
 
 
-@pytest.mark.parametrize("decays", [(DECAY, 0.0), (0.0, DECAY)])
-def test_a_resume_with_and_without_is_refused(tmp_path: Path, decays: tuple[float, float]) -> None:
+@pytest.mark.parametrize("decays", [(DECAY, 0.0), (0.0, DECAY), (DECAY, 0.9)])
+def test_a_resume_with_another_average_is_refused(tmp_path: Path, decays: tuple[float, float]) -> None:
     first = averaged(tmp_path, decay=decays[0])
     stop_after(first, 1)
     first.run()
-    with pytest.raises(ConfigError, match=r"with.* moving average.*--ema"):
+    with pytest.raises(ConfigError, match=r"another moving average.*--ema"):
         averaged(tmp_path, resume=True, decay=decays[1]).run()
 
 
