@@ -11,7 +11,7 @@ from medtl_monai.bundle.lint_metadata import check_metadata
 from medtl_monai.bundle.lint_nodes import Node
 from medtl_monai.bundle.lint_programs import bases_of, expand, merge
 from medtl_monai.bundle.lint_sources import Sources
-from medtl_monai.bundle.lint_values import METADATA_ID, ValueCheck, names_of
+from medtl_monai.bundle.lint_values import METADATA_ID, Names, ValueCheck, names_of
 from medtl_monai.errors import ConfigError
 
 _METADATA = "metadata"
@@ -99,9 +99,7 @@ def _is_on_ids(finding: LintFinding) -> bool:
     return finding.code in ("id.unknown", "id.override")
 
 
-def _check_program(
-    files: list[Node], metadata: Node | None, names: dict[str, frozenset[str]], sources: Sources, report: Report
-) -> None:
+def _check_program(files: list[Node], metadata: Node | None, names: Names, sources: Sources, report: Report) -> None:
     mappings = [file for file in files if isinstance(file.value, dict)]
     root = merge(mappings, report) if len(mappings) == len(files) else files[-1].copy()
     if isinstance(root.value, dict):

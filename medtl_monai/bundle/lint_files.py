@@ -1,4 +1,4 @@
-"""The files of a bundle: no code, no links out of it, nothing that is no plain file, hashes of what is to be fetched."""
+"""The files of a bundle: no code, no links out of it, plain files alone, hashes of what is to be fetched."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medtl_monai.bundle.lint_findings import Report, shown
+from medtl_monai.bundle.lint_names import words
 from medtl_monai.bundle.lint_nodes import Node, text_of
 from medtl_monai.bundle.lint_weights import check_weights
 
-_CODE = frozenset(
+_CODE = words(
     """
     .bat .cmd .com .dill .dll .dylib .egg .exe .ipynb .jar .joblib .js .msi .pickle .pkl .ps1 .py .pyc .pyd .pyi .pyo
     .pyw .pyx .pyz .sh .so .whl
-    """.split()
+    """
 )
 _WEIGHTS = frozenset({".pt", ".pth", ".ts", ".ckpt", ".bin", ".pt2", ".tar", ".npy", ".npz"})
 _LARGE = 25 * 2**20  # bytes; the limit of the model zoo for files in a repository
@@ -26,10 +27,8 @@ LARGE_FILES = tuple(f"large_files.{suffix}" for suffix in ("yml", "yaml", "json"
 
 def check_files(bundle: Path, report: Report) -> None:
     """Check every file and folder of a bundle; weights are scanned, links are not followed."""
-    seen = 0
-    for entry in _entries(bundle, report):
-        seen += 1
-        if seen > _MOST_FILES:
+    for count, entry in enumerate(_entries(bundle, report)):
+        if count >= _MOST_FILES:
             report.add("config.too-large", "", 1, f"more than {_MOST_FILES} files", "a bundle has a few dozen")
             return
         _check_entry(entry, bundle, report)

@@ -13,7 +13,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = json.JSONDecoder()
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """Reading cannot go on."""
 
     def __init__(self, rule: str, at: int, message: str) -> None:
@@ -31,8 +31,8 @@ def scan_json(text: str, file: str, report: Report) -> Node | None:
         node, at = scanner.value(0, 0)
         at = scanner.space(at)
         if at != len(text):
-            raise _Broken("config.syntax", at, "text after the end of the value")
-    except _Broken as error:
+            raise _BrokenError("config.syntax", at, "text after the end of the value")
+    except _BrokenError as error:
         report.add(error.rule, file, scanner.line(error.at), error.message, "correct the file")
         return None
     return node
@@ -53,7 +53,7 @@ class _Scanner:
     def value(self, at: int, depth: int) -> tuple[Node, int]:
         at = self.space(at)
         if depth > DEEPEST:
-            raise _Broken("config.too-deep", at, f"more than {DEEPEST} levels of nesting")
+            raise _BrokenError("config.too-deep", at, f"more than {DEEPEST} levels of nesting")
         head = self.text[at : at + 1]
         if head == "{":
             return self.mapping(at, depth)
@@ -62,9 +62,9 @@ class _Scanner:
         try:
             value, end = _SCALAR.raw_decode(self.text, at)
         except json.JSONDecodeError as error:
-            raise _Broken("config.syntax", error.pos, f"damaged JSON: {error.msg}") from error
+            raise _BrokenError("config.syntax", error.pos, f"damaged JSON: {error.msg}") from error
         except ValueError as error:  # a whole number of thousands of digits
-            raise _Broken("config.syntax", at, f"damaged JSON: {error}") from error
+            raise _BrokenError("config.syntax", at, f"damaged JSON: {error}") from error
         return Node(value, self.file, self.line(at)), end
 
     def mapping(self, at: int, depth: int) -> tuple[Node, int]:
@@ -86,14 +86,14 @@ class _Scanner:
     def key(self, at: int) -> tuple[str, int]:
         at = self.space(at)
         if self.text[at : at + 1] != '"':
-            raise _Broken("config.syntax", at, "damaged JSON: a key in double quotes is missing")
+            raise _BrokenError("config.syntax", at, "damaged JSON: a key in double quotes is missing")
         try:
             key, at = _SCALAR.raw_decode(self.text, at)
         except json.JSONDecodeError as error:
-            raise _Broken("config.syntax", error.pos, f"damaged JSON: {error.msg}") from error
+            raise _BrokenError("config.syntax", error.pos, f"damaged JSON: {error.msg}") from error
         at = self.space(at)
         if self.text[at : at + 1] != ":":
-            raise _Broken("config.syntax", at, "damaged JSON: a colon is missing")
+            raise _BrokenError("config.syntax", at, "damaged JSON: a colon is missing")
         return key, at + 1
 
     def sequence(self, at: int, depth: int) -> tuple[Node, int]:
@@ -113,5 +113,5 @@ class _Scanner:
         at = self.space(at)
         head = self.text[at : at + 1]
         if head not in (",", end) or not head:
-            raise _Broken("config.syntax", at, f"damaged JSON: a comma or {end!r} is missing")
+            raise _BrokenError("config.syntax", at, f"damaged JSON: a comma or {end!r} is missing")
         return at + 1, head == ","

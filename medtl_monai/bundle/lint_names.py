@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
 # Modules that run code, start processes, unpickle, delete or talk to the network: never, in any spelling.
-FORBIDDEN_MODULES = frozenset(
+FORBIDDEN_MODULES = words(
     """
     __builtin__ __builtins__ __main__ _ctypes _io _pickle _posixsubprocess _thread antigravity asyncio atexit builtins
     cffi cloudpickle cmd codeop cProfile ctypes dill distutils faulthandler fileinput ftplib gc gdown http httplib2
@@ -13,24 +19,24 @@ FORBIDDEN_MODULES = frozenset(
     site smtplib socket socketserver sqlite3 ssl subprocess sys sysconfig telnetlib tempfile threading timeit tkinter
     trace traceback turtle types typing_extensions unittest urllib urllib2 urllib3 venv webbrowser winreg wsgiref xmlrpc
     xml yaml zipapp zipimport zmq
-    """.split()
+    """
 )
 # those whose names also mean harmless things inside a package or an object
-_AMBIGUOUS = frozenset("cmd code http io profile resource signal site tempfile test trace types xml yaml".split())
+_AMBIGUOUS = words("cmd code http io profile resource signal site tempfile test trace types xml yaml")
 FORBIDDEN_WITHIN = FORBIDDEN_MODULES - _AMBIGUOUS
 # texts that start with one of these are names of functions, not of files
-FORBIDDEN_IN_TEXTS = frozenset(
+FORBIDDEN_IN_TEXTS = words(
     """
     builtins cloudpickle ctypes dill importlib joblib marshal multiprocessing nt os pickle posix pty pydoc runpy shutil
     socket subprocess sys
-    """.split()
+    """
 )
-FORBIDDEN_BUILTINS = frozenset(
+FORBIDDEN_BUILTINS = words(
     """
     __build_class__ __import__ __loader__ __spec__ breakpoint classmethod compile copyright credits delattr dir eval
     exec execfile exit getattr globals hasattr help id input license locals memoryview object open property quit reload
     setattr staticmethod super type vars
-    """.split()
+    """
 )
 # Functions under allowed roots that unpickle, compile, download or load libraries.
 FORBIDDEN_DOTTED = {
@@ -104,8 +110,8 @@ NAMING_CLASSES = frozenset(f"{name}{ending}" for name in _NAMING for ending in (
 }
 
 _FUNCTIONAL = """
-    avg_pool2d avg_pool3d binary_cross_entropy_with_logits cross_entropy gelu grid_sample interpolate l1_loss log_softmax
-    max_pool2d max_pool3d mse_loss normalize one_hot pad relu sigmoid softmax
+    avg_pool2d avg_pool3d binary_cross_entropy_with_logits cross_entropy gelu grid_sample interpolate l1_loss
+    log_softmax max_pool2d max_pool3d mse_loss normalize one_hot pad relu sigmoid softmax
     """
 # Modules whose classes may be components, and the functions of theirs that may be.
 CLASS_MODULES = {
@@ -138,24 +144,24 @@ OWN_ROOMS = (
     *("medtl_monai.data", "medtl_monai.io.reader", "medtl_monai.io.writer", "medtl_monai.transforms"),
     *("medtl_monai.networks", "medtl_monai.transfer", "medtl_monai.inference", "medtl_monai.workflows"),
 )
-MONAI_FUNCTIONS = frozenset(
+MONAI_FUNCTIONS = words(
     """
     copy_model_state create_test_image_2d create_test_image_3d decollate_batch default_prepare_batch from_engine
     list_data_collate load_decathlon_datalist no_collation normal_init one_hot pad_list_data_collate partition_dataset
     partition_dataset_classes predict_segmentation resnet_fpn_feature_extractor select_cross_validation_folds
     set_determinism sliding_window_inference stopping_fn_from_loss stopping_fn_from_metric
-    """.split()
+    """
 )
 DETERMINISM = ("set_determinism", "monai.utils.set_determinism")
 
 # Expressions. Strict: what the bundles of this library need, and no more.
 STRICT_MODULES = ("monai", "torch", "torch.distributed", "numpy", "os")
-STRICT_VALUES = frozenset(
+STRICT_VALUES = words(
     """
     monai.handlers.from_engine monai.utils.set_determinism numpy.uint8 torch.cuda.is_available torch.cuda.set_device
     torch.device torch.distributed.destroy_process_group torch.distributed.init_process_group
     torch.distributed.is_initialized
-    """.split()
+    """
 )
 STRICT_BUILTINS = frozenset({"len", "int", "float", "str", "list", "dict", "tuple"})
 STRICT_ATTRIBUTES = frozenset({"architecture", "run", "to", "transforms"})
@@ -166,8 +172,8 @@ DEFAULT_MODULES = (
     *("medtl_monai", "scipy", "skimage", "sklearn", "torchvision", "warnings", "os.path", "torch.nn.functional"),
 )
 _NUMPY = """
-    abs all any arange argmax argmin argsort array asarray ascontiguousarray clip concatenate cos deg2rad dtype empty exp
-    expand_dims eye float16 float32 float64 full inf int16 int32 int64 int8 isnan linspace log mean median max min nan
+    abs all any arange argmax argmin argsort array asarray ascontiguousarray clip concatenate cos deg2rad dtype empty
+    exp expand_dims eye float16 float32 float64 full inf int16 int32 int64 int8 isnan linspace log mean median max min nan
     newaxis ones percentile pi prod round sin sort sqrt squeeze stack std sum transpose uint16 uint32 uint64 uint8
     unique where zeros
     """
@@ -194,21 +200,21 @@ DEFAULT_VALUES = frozenset(
         *(f"math.{name}" for name in _MATH.split()),
     )
 )
-DEFAULT_BUILTINS = STRICT_BUILTINS | frozenset(
+DEFAULT_BUILTINS = STRICT_BUILTINS | words(
     """
     abs all any bool enumerate filter isinstance map max min next print range reversed round set slice sorted sum zip
-    """.split()
+    """
 )
 GLOBALS = {"monai": "monai", "torch": "torch", "np": "numpy", "numpy": "numpy"}  # what MONAI imports unasked
 
 # Attributes of any object that lead to code, files or other objects' insides.
-FORBIDDEN_ATTRIBUTES = FORBIDDEN_WITHIN | frozenset(
+FORBIDDEN_ATTRIBUTES = FORBIDDEN_WITHIN | words(
     """
     Popen call check_call check_output chmod connect download download_url dump exec exec_module execv exit
     find_spec fork format format_map from_pretrained func_globals getoutput globals hardlink_to import_module kill
     lchmod load_library load_module load_state_dict_from_url load_url loads mkdir mro mro_entries open popen
     push_to_hub read_bytes read_text remove rename rmdir rmtree run_cmd save save_pretrained spawn startfile
     symlink_to system tofile touch unlink urlopen urlretrieve write_bytes write_text
-    """.split()
+    """
 )
 FORBIDDEN_ATTRIBUTE_STARTS = ("_", "gi_", "cr_", "ag_", "tb_", "f_", "co_", "func_")

@@ -47,7 +47,7 @@ _POINTER = b"version https://git-lfs"
 _READ_ERRORS = (ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile, zlib.error, RuntimeError)
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """The file cannot be judged."""
 
 
@@ -68,7 +68,7 @@ def check_weights(path: Path, name: str, report: Report) -> None:
             for found in sorted(set(_names(stream, start, name, report)) - allowed):
                 message = f"{shown(found)} would run when the file is unpickled"
                 report.add("weights.code", name, 1, message, "save the state dict alone, tensors only")
-    except (_Unreadable, *_READ_ERRORS) as error:
+    except (_UnreadableError, *_READ_ERRORS) as error:
         reason = str(error) or type(error).__name__
         report.add("weights.unreadable", name, 1, f"the file cannot be checked: {reason}", "save the state dict again")
 
@@ -87,13 +87,13 @@ def _archive(stream: IO[bytes], name: str, report: Report) -> Iterator[str]:
         members = archive.infolist()
         names = [member.filename for member in members]
         if len(members) > _MOST_MEMBERS or len(set(names)) != len(names):
-            raise _Unreadable("too many members, or two of one name")
+            raise _UnreadableError("too many members, or two of one name")
         if any("/code/" in f"/{one}" and one.endswith(".py") for one in names):
             report.add("weights.script", name, 1, "a compiled program (TorchScript)", "ship model.pt with tensors only")
         for member in members:
             if member.filename.lower().endswith((".pkl", ".pickle")):
                 if member.file_size > _LARGEST_PICKLE:
-                    raise _Unreadable(f"{member.filename} has {member.file_size} bytes")
+                    raise _UnreadableError(f"{member.filename} has {member.file_size} bytes")
                 with archive.open(member) as content:
                     operations = pickletools.genops(content)
                     yield from (one for one in _names_of_pickle(operations) if not _is_script(one))
@@ -121,7 +121,7 @@ def _pickles(stream: IO[bytes]) -> Iterator[str]:
         for _ in range(_OLD_FORM_PICKLES - 1):
             yield from _names_of_pickle(pickletools.genops(stream))
     elif stream.read(1):
-        raise _Unreadable("more follows behind its end")
+        raise _UnreadableError("more follows behind its end")
 
 
 def _names_of_pickle(operations: Iterator[Operation]) -> Iterator[str]:
@@ -130,7 +130,7 @@ def _names_of_pickle(operations: Iterator[Operation]) -> Iterator[str]:
     texts: list[str | None] = []  # what the last operations pushed, as long as each pushed one text
     for count, (opcode, argument, _) in enumerate(operations):
         if count >= _MOST_OPCODES:
-            raise _Unreadable("too many operations")
+            raise _UnreadableError("too many operations")
         code = opcode.name
         if code in ("GLOBAL", "INST", "STACK_GLOBAL") or code.startswith("EXT"):
             yield _name(code, argument, texts)

@@ -13,7 +13,7 @@ _PLAIN_TAGS = {f"{_CORE}{name}" for name in ("str", "int", "float", "bool", "nul
 _TRUE = {"yes", "true", "on"}
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     def __init__(self, rule: str, line: int, message: str) -> None:
         super().__init__(message)
         self.rule, self.line, self.message = rule, line, message
@@ -32,7 +32,7 @@ def scan_yaml(text: str, file: str, report: Report) -> Node | None:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         return _Builder(yaml, loader, file, report).build()
-    except _Broken as error:
+    except _BrokenError as error:
         report.add(error.rule, file, error.line, error.message, "correct the file")
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -59,7 +59,7 @@ class _Builder:
             event = self.loader.get_event()
             line = event.start_mark.line + 1
             if isinstance(event, self.yaml.DocumentStartEvent) and self.root is not None:
-                raise _Broken("config.syntax", line, "damaged YAML: more than one document")
+                raise _BrokenError("config.syntax", line, "damaged YAML: more than one document")
             if isinstance(event, self.yaml.AliasEvent):
                 self.place(self.alias(event.anchor, line), line)
             elif isinstance(event, self.yaml.ScalarEvent):
@@ -73,15 +73,15 @@ class _Builder:
     def alias(self, anchor: str, line: int) -> Node:
         node = self.anchors.get(anchor)
         if node is None:
-            raise _Broken("config.syntax", line, f"damaged YAML: alias *{anchor} of nothing")
+            raise _BrokenError("config.syntax", line, f"damaged YAML: alias *{anchor} of nothing")
         if any(node is container for container, _ in self.open):
-            raise _Broken("yaml.alias", line, f"*{anchor} contains itself")
+            raise _BrokenError("yaml.alias", line, f"*{anchor} contains itself")
         return node
 
     def start(self, event: Any, line: int) -> None:
         self.require_plain(event.tag, line)
         if len(self.open) >= DEEPEST:
-            raise _Broken("config.too-deep", line, f"more than {DEEPEST} levels of nesting")
+            raise _BrokenError("config.too-deep", line, f"more than {DEEPEST} levels of nesting")
         node = Node({} if isinstance(event, self.yaml.MappingStartEvent) else [], self.file, line)
         if event.anchor:
             self.anchors[event.anchor] = node
@@ -93,9 +93,9 @@ class _Builder:
         size, levels = 1 + sum(one[1] for one in within), 1 + max((one[2] for one in within), default=0)
         self.extents[id(node)] = (node, size, levels)
         if levels > DEEPEST:
-            raise _Broken("config.too-deep", line, f"more than {DEEPEST} levels of nesting")
+            raise _BrokenError("config.too-deep", line, f"more than {DEEPEST} levels of nesting")
         if size > MOST_VALUES:
-            raise _Broken("config.too-large", line, f"more than {MOST_VALUES} values, aliases written out")
+            raise _BrokenError("config.too-large", line, f"more than {MOST_VALUES} values, aliases written out")
         self.place(node, line)
 
     def scalar(self, event: Any, line: int) -> None:
@@ -108,7 +108,7 @@ class _Builder:
 
     def require_plain(self, tag: str | None, line: int) -> None:
         if tag is not None and tag != "!" and tag not in _PLAIN_TAGS:
-            raise _Broken("yaml.tag", line, f"tag {shown(tag)} would make an object")
+            raise _BrokenError("yaml.tag", line, f"tag {shown(tag)} would make an object")
 
     def place(self, node: Node, line: int, merge: bool = False) -> None:
         if not self.open:
@@ -124,7 +124,7 @@ class _Builder:
 
     def key(self, node: Node, line: int) -> str:
         if isinstance(node.value, (dict, list)):
-            raise _Broken("config.syntax", line, "damaged YAML: a key that is no scalar")
+            raise _BrokenError("config.syntax", line, "damaged YAML: a key that is no scalar")
         return str(node.value)
 
     def enter(self, container: Node, key: str, node: Node, line: int) -> None:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from medtl_monai.errors import ConfigError
 from medtl_monai.ranking.decision import decide, interval_of
-from medtl_monai.transfer.scores.bootstrap import ResampledScore, too_close_to_call
+from medtl_monai.transfer.scores.bootstrap import ResampledScore
 
 PATIENTS, KEPT, DRAWS = 40, 32, 200
 
@@ -46,6 +46,12 @@ def test_two_sources_have_the_interval_of_the_paired_difference() -> None:
     assert lead.high - lead.low < 1.2
 
 
+def _some_pair_apart(scores: dict[str, ResampledScore]) -> bool:
+    """Whether the best is ahead of another one by the interval of that pair alone."""
+    best, *others = sorted(scores, key=lambda name: -scores[name].estimate)
+    return any(decide({best: scores[best], other: scores[other]}).leads[0].clear for other in others)
+
+
 def test_equal_sources_get_a_false_winner_in_about_five_of_a_hundred() -> None:
     """Six equal sources, 300 data sets; without the allowance for picking the best it happens more often."""
     rng = np.random.default_rng(2)
@@ -53,7 +59,7 @@ def test_equal_sources_get_a_false_winner_in_about_five_of_a_hundred() -> None:
     for number in range(300):
         scores = mean_scores(rng.normal(size=(6, PATIENTS)) + rng.normal(size=PATIENTS), number)
         false_winners += any(lead.clear for lead in decide(scores).leads)
-        without_allowance += len(too_close_to_call(scores).contenders) < 6
+        without_allowance += _some_pair_apart(scores)
     assert false_winners <= 0.075 * 300
     assert without_allowance > 0.2 * 300
 

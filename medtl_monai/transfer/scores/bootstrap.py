@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,29 +48,6 @@ class ResampledScore:
     patients: int
     kept: int
     draws: str
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The best source and what is known about its lead.
-
-    Attributes:
-        best: the source with the highest score.
-        second: the next one.
-        difference: best less second.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        too_close: the interval holds 0.
-        contenders: every source whose own difference to the best has an interval that holds 0, best first.
-    """
-
-    best: str
-    second: str
-    difference: float
-    low: float
-    high: float
-    too_close: bool
-    contenders: tuple[str, ...]
 
 
 def _draws(sample: Sample, repetitions: int, seed: int) -> np.ndarray:
@@ -160,36 +137,3 @@ def bootstrap_over_patients(
     """
     result = resampled_score(score, features, labels, groups, repetitions, seed)
     return _interval(result.estimate, result.values, result.patients, result.kept)
-
-
-def too_close_to_call(scores_by_source: Mapping[str, ResampledScore]) -> Decision:
-    """Whether the best source is ahead of the second on these patients: the interval of the paired difference.
-
-    Paired, because the same draws of patients raise or lower all sources together. That the best was picked after
-    looking is not corrected for: near the limit, take it as too close.
-
-    Args:
-        scores_by_source: two sources at least; higher is better; all of ``resampled_score`` with the same labels,
-            groups, repetitions and seed.
-
-    Raises:
-        ConfigError: fewer than two sources, or scores of different draws.
-    """
-    if len(scores_by_source) < 2:
-        raise ConfigError("nothing to compare", expected="two sources or more", got=sorted(scores_by_source))
-    if len({score.draws for score in scores_by_source.values()}) > 1:
-        raise ConfigError(
-            "the scores are of different draws of patients",
-            expected="one fingerprint",
-            got={name: score.draws[:8] for name, score in scores_by_source.items()},
-            remedy="score all sources with the same rows, labels, groups, repetitions and seed",
-        )
-    order = sorted(scores_by_source, key=lambda name: -scores_by_source[name].estimate)
-    best = scores_by_source[order[0]]
-    leads = {
-        name: _interval(best.estimate - other.estimate, best.values - other.values, best.patients, best.kept)
-        for name, other in ((name, scores_by_source[name]) for name in order[1:])
-    }
-    lead = leads[order[1]]
-    near = tuple(name for name in order[1:] if leads[name].low <= 0)
-    return Decision(order[0], order[1], *lead, bool(lead.low <= 0), (order[0], *near))

@@ -9,8 +9,7 @@ import pytest
 from scipy import stats
 
 from medtl_monai.errors import ConfigError, DataError
-from medtl_monai.transfer.scores.bootstrap import bootstrap_over_patients, resampled_score, too_close_to_call
-from medtl_monai.transfer.scores.logme import logme
+from medtl_monai.transfer.scores.bootstrap import bootstrap_over_patients, resampled_score
 from medtl_monai.transfer.scores.neighbours import knn_accuracy
 
 
@@ -73,58 +72,8 @@ def test_copies_of_rows_would_make_noise_look_informative() -> None:
     assert result.low < 0.5 < result.high
 
 
-Called = tuple[str, bool, tuple[str, ...]]
-
-
-def _source(distance: float, seed: int, patients: int = 40) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal((patients, 12)) + distance * np.outer(np.arange(patients) % 2, np.eye(12)[0])
-
-
-def _decide(seed: int, *distances: float) -> Called:
-    groups = np.arange(40)
-    scores = {
-        f"source_{n}": resampled_score(logme, _source(distance, 10 * seed + n), groups % 2, groups, 40, seed=0)
-        for n, distance in enumerate(distances)
-    }
-    decision = too_close_to_call(scores)
-    assert decision.low <= decision.difference <= decision.high
-    return decision.best, decision.too_close, decision.contenders
-
-
-def test_a_clear_lead_is_called_and_a_dead_heat_nearly_never() -> None:
-    for seed in range(3):
-        assert _decide(seed, 0.0, 5.0, 0.0) == ("source_1", False, ("source_1",))
-    heats = [_decide(seed, 3.0, 0.0, 3.0) for seed in range(20)]
-    assert all(best in ("source_0", "source_2") for best, _, _ in heats)
-    assert sum(close for _, close, _ in heats) >= 17  # 19 of 20 on average
-    assert sum("source_1" in contenders for _, _, contenders in heats) == 0
-
-
-def test_pairing_sees_a_small_lead_that_separate_intervals_overlap() -> None:
-    features, labels, groups = _cohort(30, 2, 3)
-    small = 0.02 * np.random.default_rng(0).standard_normal(30)[groups][:, None]
-    scores = {
-        "ahead": resampled_score(_mean, features + 0.05 + small, labels, groups, 200, seed=0),
-        "behind": resampled_score(_mean, features, labels, groups, 200, seed=0),
-    }
-    apart = {name: np.std(score.values) for name, score in scores.items()}
-    assert min(apart.values()) > 0.05
-    decision = too_close_to_call(scores)
-    assert (decision.best, decision.too_close) == ("ahead", False)
-    assert decision.difference == pytest.approx(0.05, abs=0.015)
-
-
 def test_refusals() -> None:
     features, labels, groups = _cohort(10, 2, 0)
-    scores = {
-        "one": resampled_score(_mean, features, labels, groups, 10, seed=0),
-        "two": resampled_score(_mean, features, labels, groups, 10, seed=1),
-    }
-    with pytest.raises(ConfigError, match="different draws"):
-        too_close_to_call(scores)
-    with pytest.raises(ConfigError, match="nothing to compare"):
-        too_close_to_call({"one": scores["one"]})
     with pytest.raises(ConfigError, match="too few draws"):
         bootstrap_over_patients(_mean, features, labels, groups, 1, seed=0)
     with pytest.raises(DataError, match="too few patients"):
