@@ -51,7 +51,7 @@ def _read(sources: Sources, report: Report) -> dict[str, Node]:
         node = sources.read(name)
         stem = Path(name).stem
         if node is not None:
-            configs[stem if stem not in configs else Path(name).name] = node
+            configs[stem if stem not in configs else name] = node
     stems = {Path(name).stem for name in names}
     if _METADATA not in stems:
         report.add("config.missing", "configs/metadata.json", 1, "no metadata", "add configs/metadata.json")

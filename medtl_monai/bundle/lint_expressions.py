@@ -102,10 +102,11 @@ class _Checker:
             if seen > _MOST_NODES:
                 yield Problem("expr.syntax", "expression is too large", "use a component (`_target_`) instead")
                 return
-            if not isinstance(node, self.nodes):
-                yield self.refused(node)
-                continue
             scope = scope | _bound(node)
+            if not isinstance(node, self.nodes):  # what is below it is judged all the same
+                yield from [self.refused(node)] if isinstance(node, (ast.expr, ast.operator)) else []
+                waiting.extend((child, scope) for child in ast.iter_child_nodes(node))
+                continue
             found, inner = self.judge(node, scope)
             yield from found
             waiting.extend((child, scope) for child in inner)
@@ -141,21 +142,22 @@ class _Checker:
         return [one for part in parts for one in check_attribute(part, self.profile)], [root]
 
     def chain(self, root: str, parts: list[str]) -> list[Problem]:
-        if root not in self.names:
+        if root not in self.names or REFUSED in self.names[root]:
             return self.name(root) or [
                 Problem("expr.attribute", f"attribute of {root}: {'.'.join(parts)}", "use a component (`_target_`)")
             ]
-        meant = [".".join((dotted, *parts)) for dotted in sorted(self.names[root]) if dotted != REFUSED]
+        meant = [".".join((dotted, *parts)) for dotted in sorted(self.names[root])]
         return [one for dotted in meant for one in check_dotted(dotted, self.profile)]
 
     def name(self, name: str) -> list[Problem]:
+        if name in FORBIDDEN_BUILTINS:  # also where an import binds it: another run may not have that import
+            return [Problem("expr.forbidden", f"{name} is not allowed", "use a component (`_target_`) instead")]
         if name in self.names:
-            meant = [dotted for dotted in sorted(self.names[name]) if dotted != REFUSED]
-            return [one for dotted in meant for one in check_dotted(dotted, self.profile)]
+            if REFUSED in self.names[name]:
+                return [Problem("expr.name", f"{name} comes from a refused import", "use a component (`_target_`)")]
+            return [one for dotted in sorted(self.names[name]) for one in check_dotted(dotted, self.profile)]
         if name in self.builtins:
             return []
-        if name in FORBIDDEN_BUILTINS:
-            return [Problem("expr.forbidden", f"{name} is not allowed", "use a component (`_target_`) instead")]
         near = nearest(name, [*self.builtins, *self.names])
         remedy = f"did you mean {near}?" if near else "import it, or use a component (`_target_`) instead"
         return [Problem("expr.name", f"unknown name {name}", remedy)]

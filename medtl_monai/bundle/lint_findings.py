@@ -96,6 +96,7 @@ RULES: dict[str, Rule] = {
     "metadata.type": Rule("The required keys of metadata.json have the required types"),
 }
 _MOST_TEXT = 160
+_MOST_FINDINGS = 1000
 _MOST_LETTERS = 4  # more or fewer than in the name that was meant
 
 
@@ -111,8 +112,15 @@ class Report:
     profile: Profile = "default"
     findings: dict[LintFinding, None] = field(default_factory=dict)
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is wrong already that looking further is of no use."""
+        return len(self.findings) >= _MOST_FINDINGS
+
     def add(self, rule: str, file: str, line: int, message: str, remedy: str = "") -> None:
-        """Record a breach of a rule of :data:`RULES`."""
+        """Record a breach of a rule of :data:`RULES`; a full report takes errors of rules that it has none of yet."""
+        if self.full and any(found.code == rule for found in self.findings):
+            return
         severity = RULES[rule].severity(self.profile)
         self.findings[LintFinding(rule, severity, message, remedy, file=file, line=line)] = None
 

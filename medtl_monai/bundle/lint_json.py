@@ -74,6 +74,7 @@ class _Scanner:
         if self.text[at : at + 1] == "}":
             return node, at + 1
         while True:
+            at = self.space(at)
             key, after = self.key(at)
             if key in content:
                 message = f"duplicate key {shown(key)}, first in line {content[key].line}"
@@ -84,7 +85,6 @@ class _Scanner:
                 return node, at
 
     def key(self, at: int) -> tuple[str, int]:
-        at = self.space(at)
         if self.text[at : at + 1] != '"':
             raise _BrokenError("config.syntax", at, "damaged JSON: a key in double quotes is missing")
         try:

@@ -78,18 +78,19 @@ FORBIDDEN_DOTTED = {
     "medtl_monai.demo": "runs commands",
     "monai.config": "runs commands",
 }
+_APPS = """
+    CrossValidation DecathlonDataset MedNISTDataset TciaDataset download_and_extract download_mmar
+    download_tcia_series_instance download_url extractall load_from_mmar
+    """
 DOWNLOADING_DOTTED = (
+    *("torch.hub", "monai.apps.utils", "monai.apps.datasets", "monai.apps.mmars", "monai.apps.tcia"),
+    *(f"monai.apps.{name}" for name in sorted(words(_APPS))),
     *(
-        "torch.hub",
-        "monai.apps.utils",
-        "monai.apps.datasets",
-        "monai.apps.mmars",
-        "monai.apps.tcia",
-        "monai.apps.MedNIS",
+        "monai.bundle.download",
+        "monai.bundle.download_large_files",
+        "monai.bundle.load",
+        "monai.bundle.scripts.download",
     ),
-    *("monai.apps.download", "monai.apps.load_from_mmar", "monai.apps.extractall", "monai.apps.DecathlonDataset"),
-    *("monai.apps.MedNISTDataset", "monai.apps.CrossValidation", "monai.apps.TciaDataset", "monai.bundle.download"),
-    *("monai.bundle.load", "monai.bundle.get_all_bundles_list", "monai.bundle.download_large_files"),
     *("torchvision.models", "torchvision.datasets", "medtl_monai.weights"),
 )
 # MONAI classes that download unless they are told not to, with the argument that has to be false.
@@ -172,10 +173,10 @@ DEFAULT_MODULES = (
     *("medtl_monai", "scipy", "skimage", "sklearn", "torchvision", "warnings", "os.path", "torch.nn.functional"),
 )
 _NUMPY = """
-    abs all any arange argmax argmin argsort array asarray ascontiguousarray clip concatenate cos deg2rad dtype empty
-    exp expand_dims eye float16 float32 float64 full inf int16 int32 int64 int8 isnan linspace log mean median max min nan
-    newaxis ones percentile pi prod round sin sort sqrt squeeze stack std sum transpose uint16 uint32 uint64 uint8
-    unique where zeros
+    abs all any arange argmax argmin argsort array asarray ascontiguousarray clip concatenate cos deg2rad dtype
+    empty exp expand_dims eye float16 float32 float64 full inf int16 int32 int64 int8 isnan linspace log mean
+    median max min nan newaxis ones percentile pi prod round sin sort sqrt squeeze stack std sum transpose
+    uint16 uint32 uint64 uint8 unique where zeros
     """
 _TORCH = """
     argmax as_tensor backends.cudnn.benchmark bfloat16 bool cat cuda.current_device cuda.device_count

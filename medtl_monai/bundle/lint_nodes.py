@@ -51,15 +51,6 @@ class Node:
         return self
 
 
-def plain(node: Node) -> object:
-    """The value without places, as a JSON reader gives it."""
-    if isinstance(node.value, dict):
-        return {key: plain(child) for key, child in node.value.items()}
-    if isinstance(node.value, list):
-        return [plain(child) for child in node.value]
-    return node.value
-
-
 def text_of(node: Node | None) -> str | None:
     """The value if it is a text."""
     return node.value if node is not None and isinstance(node.value, str) else None

@@ -127,7 +127,7 @@ def expand(root: Node, read: ReadMacro, missing: Callable[[str, Node], None], re
         target = _macro_target(absolute(text, where), node, root, read, missing) if text and text[0] == "%" else None
         if target is None:
             continue
-        size, levels, holds_itself = _extent(target, node)
+        size, levels, holds_itself = _extent(target, node, left)
         left -= size
         if left < 0 or levels + len(where) > 2 * DEEPEST:
             report.add("config.too-large", node.file, node.line, "macros make the configuration too large or too deep")
@@ -151,20 +151,22 @@ def _macro_target(
     return target
 
 
-def _extent(target: Node, node: Node) -> tuple[int, int, bool]:
+def _extent(target: Node, node: Node, most: int) -> tuple[int, int, bool]:
     size, levels, holds = 0, 0, False
     for where, part in walk(target):
+        if size > most:
+            break
         size, levels, holds = size + 1, max(levels, len(where)), holds or part is node
     return size, levels, holds
 
 
 def walk(root: Node) -> Iterator[tuple[Id, Node]]:
-    """Every value with its id, the root first."""
+    """Every value with its id in the order of the text, the root first."""
     waiting: list[tuple[Id, Node]] = [((), root)]
     while waiting:
         where, node = waiting.pop()
         yield where, node
-        waiting.extend(((*where, key), child) for key, child in node.children())
+        waiting.extend(((*where, key), child) for key, child in reversed(list(node.children())))
 
 
 def walk_places(root: Node) -> Iterator[tuple[Id, Node, str, Node]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -29,10 +30,12 @@ class Sources:
         self.nodes: dict[str, Node | None] = {}
 
     def configurations(self) -> list[str]:
-        """Paths, relative to the bundle, of the files in ``configs`` that MONAI can read."""
-        folder = self.bundle / _FOLDER
-        paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [f"{_FOLDER}/{path.name}" for path in paths if path.suffix.lower() in _SUFFIXES and not path.is_dir()]
+        """Paths, relative to the bundle, of the files in ``configs`` and below that MONAI can read."""
+        found: list[str] = []
+        for folder, _, names in os.walk(self.bundle / _FOLDER):  # links to folders are not followed
+            paths = [Path(folder, name) for name in names if Path(name).suffix.lower() in _SUFFIXES]
+            found += [path.relative_to(self.bundle).as_posix() for path in paths]
+        return sorted(found, key=lambda name: (name.count("/"), name))
 
     def has(self, name: str) -> bool:
         """Whether there is such a file (or a link)."""

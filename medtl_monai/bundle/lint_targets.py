@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from medtl_monai.bundle.lint_findings import nearest, shown
 from medtl_monai.bundle.lint_index import definitions, within
@@ -114,11 +115,16 @@ def _is_component(module: str, short: str, package: str, rooms: tuple[str, ...])
     return within(module, _NETWORKS) and harmless
 
 
+@lru_cache(maxsize=4)
+def _components(package: str, rooms: tuple[str, ...]) -> tuple[str, ...]:
+    names = definitions(package)
+    return tuple(one for one, modules in names.items() if any(_is_component(m, one, package, rooms) for m in modules))
+
+
 def _unknown(name: str, package: str, rooms: tuple[str, ...]) -> Problem:
     names = definitions(package)
     module, _, short = name.rpartition(".")
-    there = [one for one, modules in names.items() if any(_is_component(m, one, package, rooms) for m in modules)]
-    near = nearest(short, there)
+    near = nearest(short, _components(package, rooms))
     if not near:
         remedy = f"allowed are {_ALLOWED}"
     elif module:

@@ -20,6 +20,7 @@ METADATA_ID = "_meta_"
 _ABSOLUTE = re.compile(r"/[\w.]|[A-Za-z]:[\\/]|~[\w]*/|\\\\")
 _PARENT = re.compile(r"(?:^|[\\/])\.\.(?:[\\/]|$)")
 _QUOTED = re.compile(r"(?:^|[^\w'\"])(['\"])(.*?)\1")
+_MOST_HINTS = 50  # looking for the nearest id takes time
 _ONLY_TEXT = ("_desc_", "_target_", "_meta_")
 
 
@@ -46,19 +47,24 @@ class ValueCheck:
 
     def __init__(self, root: Node, names: Names, report: Report) -> None:
         self.root, self.names, self.report = root, names, report
+        self.hints_left = _MOST_HINTS
         self.ids = sorted({"::".join(where) for where, _ in walk(root)} - {""})
         self.modules = {where[:end] for where, node in walk(root) if _is_import(node) for end in range(len(where) + 1)}
         self.modules.discard(())
 
     def unknown(self, name: str, node: Node) -> None:
         """Record a reference to nothing."""
-        near = nearest(name, self.ids)
+        self.hints_left -= 1
+        near = nearest(name, self.ids) if self.hints_left >= 0 else None
         remedy = f"did you mean @{near}?" if near else "name an id of the same configuration"
         self.report.add("id.unknown", node.file, node.line, f"@{name} leads to no id", remedy)
 
     def check(self) -> None:
         """Check everything."""
         for where, node in walk(self.root):
+            if self.report.full:
+                self.report.add("config.too-large", node.file, node.line, "too many findings", "correct these first")
+                return
             if isinstance(node.value, dict):
                 self.add(node, check_component(node, self.root))
             elif isinstance(node.value, str):

@@ -24,7 +24,7 @@ from medtl_monai.transfer.linear_head import has_linear_head, no_linear_head, se
 from medtl_monai.transfer.probing import HeadFit, Loss, mean_loss
 from medtl_monai.transfer.scores.probe import grouped_folds
 
-VOXELS = 4000  # in all, shared evenly by cases and classes
+VOXELS = 3000  # in all, shared evenly by cases and classes
 PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0)  # how much of the classes' true rarity the head is told
 Model: TypeAlias = LogisticRegression | LinearSVC
 Score: TypeAlias = Callable[[np.ndarray, "Rows"], float]
@@ -82,7 +82,7 @@ def _dice(logits: np.ndarray, truth: Rows) -> float:
 
 _KINDS: dict[str, tuple[Callable[[float], Model], Score]] = {
     "logistic": (lambda c: LogisticRegression(C=c, class_weight="balanced", max_iter=5000), _likelihood),
-    "svm": (lambda c: LinearSVC(C=c, class_weight="balanced", dual="auto", max_iter=20000), _balanced_accuracy),
+    "svm": (lambda c: LinearSVC(C=c, class_weight="balanced", dual="auto", max_iter=2000), _balanced_accuracy),
 }
 
 
@@ -90,7 +90,7 @@ def fit_features_logistic(network: StagedNetwork, examples: Iterable[Example], l
     """Logistic regression on standardised frozen features becomes the network's head.
 
     For a classifier the features are those that its head sees; classes weigh the same, and C is chosen in an inner
-    cross-validation over patients by the likelihood. For segmentation they are those of single voxels, 4,000 in all,
+    cross-validation over patients by the likelihood. For segmentation they are those of single voxels, 3,000 in all,
     drawn evenly from the cases and classes; C, and how much of each class's true rarity is added to its logit, are
     chosen by the Dice of held-out patients. Then everything is fitted once more on all cases.
 

@@ -75,7 +75,7 @@ def test_accelerators_are_not_reseeded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ConfigError, match=r"one of 144 names, such as .*highres3dnet.*, got resnet"):
+    with pytest.raises(ConfigError, match=r"one of 215 names, such as .*highres3dnet.*, got resnet"):
         build_network("resnet")
 
 

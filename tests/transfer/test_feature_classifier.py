@@ -49,7 +49,7 @@ def test_a_classifier_says_what_scikit_learn_says(kind: str, classes: int) -> No
     model = (
         LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
         if kind == "logistic"
-        else LinearSVC(C=strength, class_weight="balanced", dual="auto", max_iter=20000)
+        else LinearSVC(C=strength, class_weight="balanced", dual="auto", max_iter=2000)
     ).fit(scaler.transform(features), labels)
     with torch.no_grad():
         logits = torch.cat([network.eval()(one.image) for one in examples])
