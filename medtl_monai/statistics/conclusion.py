@@ -52,7 +52,7 @@ def conclusion(
         first = f"No difference between {arm} and {baseline} could be shown, {_scope(interval)}"
     parts = [f"{first}: {_numbers(interval, metric, adjusted_p)}."]
     if not shown:
-        parts.append(_what_could_be_seen(interval, relevant, power))
+        parts.append(_what_could_be_seen(interval, relevant, power, corrected=adjusted_p is not None))
     parts += [_relevance(interval, relevant, shown), _missing(interval, arm, baseline), _few(interval)]
     return " ".join(part for part in parts if part)
 
@@ -96,11 +96,11 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3g}"
 
 
-def _what_could_be_seen(interval: Interval, relevant: float | None, power: float) -> str:
+def _what_could_be_seen(interval: Interval, relevant: float | None, power: float, *, corrected: bool) -> str:
     seen = smallest_effect(interval.standard_error, interval.degrees_of_freedom, power, interval.level)
     text = (
         f"This does not show that there is none: with this spread only a difference of {seen:.2g} or more would have "
-        f"been found with {power * 100:g} % power."
+        f"been found with {power * 100:g} % power{', and only a larger one after the correction' if corrected else ''}."
     )
     effect = relevant if relevant is not None else abs(interval.difference)
     if effect == 0:

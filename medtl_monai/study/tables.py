@@ -27,7 +27,7 @@ def differences(found: Analysis, *, converged: bool) -> list[Table]:
 def _difference(found: Analysis, entry: Comparison) -> list[Cell]:
     interval, patients = entry.interval, entry.patients
     seeds: list[Cell] = (
-        [None] * 4 if interval is None else [interval.difference, interval.low, interval.high, interval.p]
+        [None] * 4 if interval is None else [interval.difference, interval.low, interval.high, _p(interval.p)]
     )
     wide: list[Cell] = [None] * 2 if patients is None else [patients.low, patients.high]
     means: list[Cell] = [None if math.isnan(mean) else mean for mean in (entry.mean_arm, entry.mean_baseline)]
@@ -38,11 +38,15 @@ def _difference(found: Analysis, entry: Comparison) -> list[Cell]:
         pairs,
         *means,
         *seeds,
-        entry.p_holm,
+        _p(entry.p_holm),
         *wide,
-        entry.patients_p_holm,
+        _p(entry.patients_p_holm),
         entry.verdict(found.design.better),
     ]
+
+
+def _p(value: float | None) -> Cell:
+    return "< 0.0001" if value is not None and value < 0.0001 else value
 
 
 def costs(found: Analysis) -> list[Table]:

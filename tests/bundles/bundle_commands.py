@@ -19,6 +19,7 @@ from pathlib import Path
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 PRELOADED = ["torch", "monai.bundle.scripts", "monai.engines", "monai.handlers", "nibabel", "pydicom", "fire"]
 TIMEOUT_S = 300
+QUICK = {"epochs": 1, "patch_size": "[16,16,16]"}  # of the bundle command train
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # equal bits are promised for CPUs
 
 

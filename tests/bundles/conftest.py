@@ -8,14 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from bundle_commands import Finished, Running, start_fork, words
+from bundle_commands import QUICK, Finished, Running, start_fork, words
 from monai.bundle import ConfigWorkflow
 
 from medtl_monai.data.datalist import make_datalist
 from medtl_monai.data.phantom import make_phantom, write_cohort, write_dicom_series
 
 LABELS = {0: "background", 1: "anterior hippocampus", 2: "posterior hippocampus"}
-QUICK = {"epochs": 1, "patch_size": "[16,16,16]"}
 Command = Callable[..., Finished]
 
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from bundle_commands import Finished, Running
-from conftest import QUICK
+from bundle_commands import QUICK, Finished, Running
 from monai.bundle import ConfigWorkflow
 
 from medtl_monai.data.datalist import Datalist

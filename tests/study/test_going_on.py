@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from conftest import TOY, Place, launch
+from study_commands import TOY, Place, launch
 
 from medtl_monai.cli import _parser, main
 from medtl_monai.study.command import design_of
