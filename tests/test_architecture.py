@@ -19,7 +19,7 @@ ALLOWED = {
     "lookup": {"errors"},
     "io": {"errors", "findings"},
     "data": {"errors", "findings", "io"},
-    "transforms": {"errors", "lookup"},
+    "transforms": {"errors", "lookup", "switch"},
     "weights": {"errors", "io"},
     "networks": {"errors", "lookup", "weights"},
     "transfer": {"errors", "io", "networks", "weights", "switch", "lookup"},
@@ -29,13 +29,17 @@ ALLOWED = {
     "provenance_rules": {"errors", "findings", "plain"},
     "surroundings": {"errors"},
     "provenance": {"errors", "findings", "io", "data", "plain", "provenance_rules", "surroundings"},
-    "workflows": {"errors", "switch", "io", "data", "weights", "networks", "transfer", "inference", "provenance"},
+    "workflows": {
+        *("errors", "switch", "lookup", "io", "data", "weights", "networks", "transfer", "inference", "statistics"),
+        *("report", "provenance"),
+    },
     "report": {"errors", "io"},
     "demo": {"errors", "io", "data", "workflows", "report"},
     "ranking": {"errors", "lookup", "io", "data", "transforms", "weights", "networks", "transfer", "report"},
     "study": {"errors", "io", "data", "weights", "networks", "transfer", "workflows", "statistics", "report"},
     "bundle": {"__init__", "errors", "findings"},
-    "cli": {"__init__", "errors", "bundle", "data", "weights", "demo", "ranking", "study", "workflows"},
+    "label": {"errors", "io", "data"},
+    "cli": {"__init__", "errors", "bundle", "data", "weights", "demo", "label", "ranking", "study", "workflows"},
 }
 IO_ADAPTERS = {"reader.py", "writer.py"}
 

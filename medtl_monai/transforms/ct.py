@@ -66,11 +66,12 @@ def ct_windows_as_channels(
     Raises:
         ConfigError: no window is named, or an unknown one.
     """
-    names = _several(windows)
+    names = several_windows(windows)
     return [Lambdad(keys, require_hu), Lambdad(keys, partial(windows_as_channels, windows=names))]
 
 
-def _several(windows: Sequence[str]) -> tuple[str, ...]:
+def several_windows(windows: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of windows, one or several. Raises ConfigError on none, or an unknown one."""
     names = (windows,) if isinstance(windows, str) else tuple(windows)
     if not names:
         raise ConfigError("no CT window is named", expected="names out of " + ", ".join(CT_WINDOWS), got="nothing")

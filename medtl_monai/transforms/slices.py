@@ -1,8 +1,8 @@
-"""CT slices of any origin as a viewer shows them: the same axes, the same greys."""
+"""Slices of any origin as a viewer shows them: the same axes, the same greys."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +11,9 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from medtl_monai.errors import GeometryError
-from medtl_monai.lookup import look_up
-from medtl_monai.transforms.ct import CT_WINDOWS, require_hu, windows_as_channels
+from medtl_monai.errors import GeometryError, IntensityError
+from medtl_monai.transforms.ct import require_hu, several_windows, windows_as_channels
+from medtl_monai.transforms.intensity import unit_by_percentiles
 from medtl_monai.transforms.names import case_of
 
 # Directions of (rows, columns, slices) in which viewers show a slice whose normal points so.
@@ -49,26 +49,25 @@ def as_shown(image: MetaTensor) -> torch.Tensor:
 
 
 class DisplayedSliced(MapTransform):
-    """Bring CT slices to ``(1, rows, columns)`` in [0, 1] as a viewer shows them, float32, with an identity affine.
+    """Bring slices to ``(C, rows, columns)`` in [0, 1] as a viewer shows them, float32, with an identity affine.
 
-    A scan (NIfTI, DICOM) is in HU and knows its axes: it is turned by :func:`as_shown` and windowed. A picture (PNG,
-    JPEG; it is known by ``white`` in its meta data) has been turned and windowed by whoever exported it: it is divided
-    by ``white``.
+    A scan (NIfTI, DICOM) knows its axes: it is turned by :func:`as_shown`; a CT in HU gets one channel per window, other
+    scans (no window) are scaled by their percentiles. A picture (PNG, JPEG; it is known by ``white`` in its meta data)
+    has been turned and windowed by whoever exported it: it is divided by ``white``.
 
     Args:
         keys: items ``(1, I, J, 1)``, or ``(1, H, W)`` for pictures.
-        window: name of the CT window for scans.
+        window: name of the CT window for scans, or several, one per channel; None for scans that are no CT.
 
     Raises:
         ConfigError: no window has this name.
         GeometryError: in a call, a scan of several slices.
-        IntensityError: in a call, a scan whose values cannot be HU.
+        IntensityError: in a call, a scan whose values cannot be HU, or a picture where several windows are wanted.
     """
 
-    def __init__(self, keys: KeysCollection, window: str = "brain") -> None:
+    def __init__(self, keys: KeysCollection, window: str | Sequence[str] | None = "brain") -> None:
         super().__init__(keys)
-        look_up(CT_WINDOWS, window, "CT window")
-        self.window = window
+        self.windows = None if window is None else several_windows(window)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """The items as displayed."""
@@ -80,8 +79,21 @@ class DisplayedSliced(MapTransform):
     def _displayed(self, image: MetaTensor) -> MetaTensor:
         meta = {name: image.meta[name] for name in _KEPT if name in image.meta}
         if "white" in image.meta:
-            grey = image.as_tensor().to(torch.float32) / float(image.meta["white"])
+            grey = self._picture(image)
         else:
-            windowed = windows_as_channels(require_hu(image), (self.window,))
-            grey = as_shown(MetaTensor(windowed, affine=image.affine, meta={**meta}))
+            grey = as_shown(MetaTensor(self._scaled(image), affine=image.affine, meta={**meta}))
         return MetaTensor(grey, affine=torch.eye(4, dtype=torch.float64), meta=meta)
+
+    def _scaled(self, image: MetaTensor) -> torch.Tensor:
+        return unit_by_percentiles(image) if self.windows is None else windows_as_channels(require_hu(image), self.windows)
+
+    def _picture(self, image: MetaTensor) -> torch.Tensor:
+        if self.windows is not None and len(self.windows) > 1:
+            raise IntensityError(
+                "a picture has no HU that could be seen through several windows",
+                case=case_of(image),
+                expected="a CT slice as NIfTI or DICOM",
+                got="a picture",
+                remedy="give the original slices, or one window",
+            )
+        return image.as_tensor().to(torch.float32) / float(image.meta["white"])

@@ -19,6 +19,7 @@ from medtl_monai.switch import switch
 from medtl_monai.weights.licence import Lineage, lineage_of_file, record_lineage, write_lineage
 from medtl_monai.weights.read import read_state
 from medtl_monai.workflows.averaging import WeightAverage
+from medtl_monai.workflows.calibration import Calibration
 from medtl_monai.workflows.checkpoint_files import (
     BEST,
     LAST,
@@ -125,6 +126,7 @@ class AtomicCheckpoint:
             metadata (:func:`medtl_monai.weights.licence.record_lineage`). A training that goes on from the ``model.pt``
             that is there (MONAI Label loads it so) inherits what that one descends from.
         average: the average of the weights that ``model.pt`` is to hold in their place, where one is kept.
+        calibration: the temperature that ``model.pt`` is to hold, for classifiers.
 
     Raises:
         OutputError: a file cannot be written; the one that was there stays.
@@ -141,8 +143,10 @@ class AtomicCheckpoint:
         strategy: str = "",
         lineage: Sequence[Lineage] = (),
         average: WeightAverage | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.average = WeightAverage(network) if average is None else average
+        self.calibration = Calibration(network, validator, enabled=False) if calibration is None else calibration
         self.seed, self.strategy, self.lineage = seed, strategy, tuple(lineage)
         self.folder = Path(folder)
         self.network, self.optimizer, self.lr_scheduler = network, optimizer, lr_scheduler
@@ -211,8 +215,9 @@ class AtomicCheckpoint:
         path = self.folder / BEST
         if path.is_file() and (before := lineage_of_file(path)) != self.lineage:
             record_lineage(path, dict.fromkeys((*before, *self.lineage)))  # true of either, should the run end here
-        with self.average.applied():
+        with self.average.applied(), self.calibration.applied():
             save_network(self.network, path)
+        self.calibration.write(path)
         record_lineage(path, self.lineage)
 
     def _save_if_best(self, engine: Engine) -> None:

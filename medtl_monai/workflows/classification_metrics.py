@@ -1,4 +1,4 @@
-"""Evaluation of a classifier: one row per case, and AUC, accuracy, sensitivity and specificity over patients."""
+"""Evaluation of a classifier: one row per case; AUC, accuracy, sensitivity, specificity, calibration over patients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from ignite.engine import Engine, Events
 
 from medtl_monai.errors import ConfigError, DataError
 from medtl_monai.io.atomic import write_json, write_text
+from medtl_monai.statistics.calibration import calibration_error
 from medtl_monai.workflows.batches import batch_cases
 from medtl_monai.workflows.classification_intervals import Estimate, auc_interval, proportion_interval
+from medtl_monai.workflows.operating_points import Point, operating_points, stored_thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,28 @@ def class_scores_csv(scores: Sequence[ClassScore], class_names: Mapping[int, str
     return stream.getvalue()
 
 
+def summarise_probabilities(scores: Sequence[ClassScore]) -> dict[str, float]:
+    """How true the probabilities are: Brier score (0 to 2), and expected calibration error of the predicted class."""
+    table = np.array([score.probabilities for score in scores])
+    truth = np.array([score.truth for score in scores])
+    return {
+        "brier_score": float(((table - np.eye(table.shape[1])[truth]) ** 2).sum(axis=1).mean()),
+        "calibration_error": calibration_error(table, truth),
+    }
+
+
+def class_operating_points(
+    scores: Sequence[ClassScore], positive: int, stored: dict[float, float] | None = None
+) -> list[Point]:
+    """:func:`operating_points` of a class against the others."""
+    return operating_points(
+        [score.probabilities[positive] for score in scores],
+        [score.truth == positive for score in scores],
+        [score.patient for score in scores],
+        stored or {},
+    )
+
+
 class ClassMetrics:
     """Evaluator handler that writes ``metrics.csv`` (one row per case) and ``metrics.json`` (summary).
 
@@ -98,13 +123,16 @@ class ClassMetrics:
         folder: where the two files go.
         class_names: class number -> name.
         positive: number of the class that sensitivity is about.
+        model: the judged ``model.pt``; thresholds come from the ``calibration.json`` beside it.
 
     Raises:
         ConfigError: the classes are not numbered from 0, or `positive` is none of them.
+        WeightsError: at the start of a run, the calibration is of another model.
         DataError: in the run, as many probabilities as classes are wanted.
     """
 
-    def __init__(self, folder: str, class_names: Mapping[str, str], positive: int = 1) -> None:
+    def __init__(self, folder: str, class_names: Mapping[str, str], positive: int = 1, model: str = "") -> None:
+        self.model, self.stored = Path(model), dict[float, float]()
         self.folder, self.class_names, self.positive = Path(folder), class_numbers(class_names), positive
         if positive not in self.class_names:
             raise ConfigError("no such class", expected=list(self.class_names), got=positive)
@@ -119,6 +147,7 @@ class ClassMetrics:
     def start(self, engine: Engine) -> None:
         """Forget the scores of an earlier run, and make the folder before any work is done."""
         self.scores = []
+        self.stored = stored_thresholds(self.model, self.positive)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, engine: Engine) -> None:
@@ -134,7 +163,13 @@ class ClassMetrics:
         """Write both files."""
         write_text(self.folder / "metrics.csv", class_scores_csv(self.scores, self.class_names))
         summary = summarise_classes(self.scores, self.positive)
-        write_json(self.folder / "metrics.json", {"positive": self.class_names[self.positive], **summary})
+        content = {
+            "positive": self.class_names[self.positive],
+            **summary,
+            **summarise_probabilities(self.scores),
+            "operating_points": class_operating_points(self.scores, self.positive, self.stored),
+        }
+        write_json(self.folder / "metrics.json", content)
         for name, row in summary.items():
             logger.info("%s: %s", name, _words(row))
 

@@ -20,6 +20,7 @@ from medtl_monai.transfer.norm_statistics import reestimate_norm
 from medtl_monai.transfer.soup import State, greedy_soup, uniform_soup
 from medtl_monai.weights.licence import Lineage, lineage_of_file, record_lineage
 from medtl_monai.weights.read import read_state
+from medtl_monai.workflows.calibration import Calibration
 from medtl_monai.workflows.checkpoint_files import BEST, save_network
 
 RECORD = "soup.json"
@@ -76,6 +77,7 @@ def make_soup(
         )
     states = {name: read_state(run / BEST) for name, run in zip(names, runs, strict=True)}
     settings = _common_settings(runs)
+    output.mkdir(parents=True, exist_ok=True)
     kitchen = _Kitchen(bundle, settings, data, datalist, output)
 
     def score(state: State) -> float:
@@ -89,7 +91,7 @@ def make_soup(
         state, members, scores, reached = greedy.state, greedy.members, greedy.scores, greedy.score
     result = SoupResult(members, kitchen.metric, reached, scores, kitchen.cases)
     kitchen.fill(state, averaged=len(members) > 1)
-    save_network(kitchen.network, output / BEST)
+    kitchen.save(output / BEST)
     record_lineage(output / BEST, _lineage(run for run in runs if run.resolve().name in members))
     write_text(output / RECORD, json.dumps({**result.__dict__, "settings": settings}, indent=2) + "\n")
     return result
@@ -155,6 +157,19 @@ class _Kitchen:
         if self.cases == 0:
             raise ConfigError("a soup is judged on validation cases", expected="one or more", got=0, path=data)
         self.metric = ""
+        self.calibration = (
+            get("calibration")
+            if "calibration" in workflow.parser
+            else Calibration(self.network, self.evaluator, enabled=False)
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the network as it is, classifiers with a temperature of their own."""
+        if self.calibration.enabled:
+            self.evaluator.run()
+        with self.calibration.applied():
+            save_network(self.network, path)
+        self.calibration.write(path)
 
     def fill(self, state: State, *, averaged: bool) -> None:
         """Give the network these weights, and statistics of its own where the weights are an average."""

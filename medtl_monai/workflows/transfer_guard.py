@@ -21,6 +21,7 @@ from medtl_monai.switch import switch
 from medtl_monai.transfer.source import SCRATCH
 from medtl_monai.weights.licence import lineage_of_file, record_lineage, write_lineage
 from medtl_monai.weights.read import read_state
+from medtl_monai.workflows.calibration import FILE as CALIBRATION
 from medtl_monai.workflows.checkpoint_files import BEST, LAST
 from medtl_monai.workflows.run_config import config_of_command
 
@@ -139,6 +140,8 @@ def _keep_better(folder: Path) -> None:
         _copy(folder / BEST, folder / TRANSFERRED)
         write_lineage(folder / TRANSFERRED, lineage_of_file(folder / BEST))
         _copy(scratch / BEST, folder / BEST)
+        if (scratch / CALIBRATION).is_file():
+            write_text(folder / CALIBRATION, (scratch / CALIBRATION).read_text(encoding="utf-8"))
         record_lineage(folder / BEST, ())
     write_text(folder / VERDICT, json.dumps(asdict(found), indent=2) + "\n")
     logger.info("guard: %s", found.sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from medtl_monai.networks.factory import build_network
 from medtl_monai.provenance import validate_record
 from medtl_monai.transfer.strategy import STRATEGIES
 from medtl_monai.workflows.checkpoint_files import read_checkpoint
+from medtl_monai.workflows.soup import make_soup
 
 BUNDLES = ("hemorrhage_ct_classification", "adrenal_ct_classification")
 COUNTS = {"training": 4, "validation": 4, "test": 4}
@@ -114,7 +116,7 @@ def trained(request: pytest.FixtureRequest, train: Run, tmp_path_factory: pytest
 
 
 def test_what_a_training_leaves_behind(trained: SimpleNamespace) -> None:
-    files = ["curves.csv", "last.pt", "model.pt", "model.pt.lineage.json", "run.json"]
+    files = ["calibration.json", "curves.csv", "last.pt", "model.pt", "model.pt.lineage.json", "run.json"]
     assert sorted(path.name for path in trained.folder.iterdir()) == files
     rows = list(csv.DictReader((trained.folder / "curves.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -179,7 +181,105 @@ def test_evaluation(run: Run, trained: SimpleNamespace, tmp_path: Path) -> None:
     ]
     summary = json.loads((tmp_path / "metrics.json").read_text())
     assert (summary["accuracy"]["cases"], summary["accuracy"]["patients"]) == (4, 2)
-    assert set(summary) == {"positive", "auc", "accuracy", "sensitivity", "specificity"}
+    assert set(summary) == {
+        *("positive", "auc", "accuracy", "sensitivity", "specificity"),
+        *("brier_score", "calibration_error", "operating_points"),
+    }
+    places = [(point["specificity_wanted"], point["threshold_chosen_on"]) for point in summary["operating_points"]]
+    assert places == [
+        (0.9, "validation cases"),
+        (0.95, "validation cases"),
+        (0.9, "these cases"),
+        (0.95, "these cases"),
+    ]
+
+
+def test_the_temperature_is_in_the_last_layer(trained: SimpleNamespace, train: Run, tmp_path: Path) -> None:
+    """Without calibration the same training gives the same weights, the last layer multiplied by the temperature."""
+    ok(train(trained.name, tmp_path, epochs=2, calibrate="false"))
+    assert not (tmp_path / "calibration.json").exists()
+    found = json.loads((trained.folder / "calibration.json").read_text())
+    assert found["model_sha256"] == sha256(trained.folder / "model.pt")
+    assert found["cases_per_class"] == [2, 2]
+    plain, calibrated = tensors(tmp_path / "model.pt"), tensors(trained.folder / "model.pt")
+    for name, tensor in plain.items():
+        factor = found["temperature"] if name.startswith("class_head") else 1.0
+        assert torch.allclose(calibrated[name] * factor, tensor, rtol=1e-6), name
+    assert tensors(tmp_path / "last.pt").keys() == plain.keys()
+    for name, tensor in tensors(tmp_path / "last.pt").items():
+        assert torch.equal(tensor, tensors(trained.folder / "last.pt")[name]), name
+
+
+def test_probabilities_after_calibration_are_those_it_states(
+    run: Run, trained: SimpleNamespace, tmp_path: Path
+) -> None:
+    found = json.loads((trained.folder / "calibration.json").read_text())
+    size = {"image_size": QUICK[trained.name]["image_size"]}
+    ok(
+        run(
+            trained.name,
+            "['configs/train.json','configs/evaluate.json']",
+            tmp_path,
+            split="validation",
+            ckpt_dir=trained.folder,
+            **size,
+        )
+    )
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    truth = [0.0, 1.0, 0.0, 1.0]
+    positive = [float(list(row.values())[-1]) for row in rows]
+    losses = [-math.log(p if t else 1 - p) for p, t in zip(positive, truth, strict=True)]
+    assert sum(losses) / 4 == pytest.approx(found["log_loss"][1], abs=1e-4)
+
+
+def test_a_calibration_of_another_model_is_refused(run: Run, trained: SimpleNamespace, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "mixed"))
+    content = json.loads((folder / "calibration.json").read_text())
+    (folder / "calibration.json").write_text(json.dumps({**content, "model_sha256": "0" * 64}))
+    size = {"image_size": QUICK[trained.name]["image_size"]}
+    finished = run(trained.name, "['configs/train.json','configs/evaluate.json']", tmp_path, ckpt_dir=folder, **size)
+    assert finished.code != 0
+    assert "the calibration belongs to another model" in finished.output
+
+
+def test_the_guard_keeps_model_and_calibration_together(train: Run, tmp_path: Path) -> None:
+    """A dead source (AUC 0.5: all probabilities are equal) against a training that may well be better."""
+    name = BUNDLES[1]
+    network = build_network("classifier_squeezenet1_0_i3d", out_channels=2)
+    torch.save({key: torch.zeros_like(tensor) for key, tensor in network.state_dict().items()}, tmp_path / "dead.pt")
+    ok(train(name, tmp_path / "run", source=tmp_path / "dead.pt", guard="true", learning_rate=1e-4, epochs=3))
+    assert json.loads((tmp_path / "run" / "guard.json").read_text())["transfer"] == 0.5
+    content = json.loads((tmp_path / "run" / "calibration.json").read_text())
+    assert content["model_sha256"] == sha256(tmp_path / "run" / "model.pt")
+
+
+def test_a_soup_has_a_temperature_of_its_own(
+    train: Run, trained: SimpleNamespace, project: Path, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    if trained.name != BUNDLES[1]:
+        pytest.skip("one bundle is enough")
+    ok(train(trained.name, tmp_path / "other", epochs=1, learning_rate=3e-4))
+    made = make_soup(
+        project / "bundles" / trained.name,
+        [trained.folder, tmp_path / "other"],
+        datasets[trained.name],
+        tmp_path / "soup",
+        uniform=True,
+    )
+    assert len(made.members) == 2
+    content = json.loads((tmp_path / "soup" / "calibration.json").read_text())
+    assert content["model_sha256"] == sha256(tmp_path / "soup" / "model.pt")
+
+
+def test_the_moving_average_is_what_is_saved(train: Run, tmp_path: Path) -> None:
+    ok(train(BUNDLES[1], tmp_path, epochs=2, ema=0.9, calibrate="false"))
+    last = read_checkpoint(tmp_path / "last.pt")
+    assert last["average"]["decay"] == 0.9
+    assert last["average"]["average"], "no average was kept"
+    if last["best_epoch"] == 2:
+        assert not torch.equal(
+            tensors(tmp_path / "model.pt")["class_head.1.weight"], last["network"]["class_head.1.weight"]
+        )
 
 
 def test_inference_gives_what_evaluation_gives(
@@ -269,7 +369,7 @@ def test_metadata_agrees_with_network_and_configurations(project: Path, name: st
 
 def test_the_knobs_are_those_of_the_segmentation_bundle(project: Path) -> None:
     model = config(project, "hippocampus_mri_segmentation", "train")
-    own = {"patch_size", "label_values", "both"}
+    own = {"patch_size", "label_values", "both", "spacing", "bias_field"}
     for name in BUNDLES:
         train = config(project, name, "train")
         assert set(model) - own <= set(train)
