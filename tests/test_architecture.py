@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ ALLOWED = {
     "weights": {"errors", "io"},
     "networks": {"errors", "lookup", "weights"},
     "transfer": {"errors", "io", "networks", "weights", "switch", "lookup"},
-    "inference": {"errors"},
+    "inference": {"errors", "switch"},
     "statistics": {"errors"},
     "plain": {"errors"},
     "provenance_rules": {"errors", "findings", "plain"},
@@ -38,6 +39,17 @@ ALLOWED = {
     "ranking": {"errors", "lookup", "io", "data", "transforms", "weights", "networks", "transfer", "report"},
     "study": {"errors", "io", "data", "weights", "networks", "transfer", "workflows", "statistics", "report"},
     "bundle": {"__init__", "errors", "findings"},
+    "bundle/planning": {
+        "errors",
+        "findings",
+        "lookup",
+        "io",
+        "data",
+        "transforms",
+        "weights",
+        "networks",
+        "transfer",
+    },
     "label": {"errors", "io", "data"},
     "cli": {"__init__", "errors", "bundle", "data", "weights", "demo", "label", "ranking", "study", "workflows"},
 }
@@ -57,7 +69,12 @@ def _imports(path: Path) -> set[str]:
 
 
 def _room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return _room_of(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def _room_of(parts: Sequence[str]) -> str:
+    """The first part, but `bundle/planning` is a room of its own: the linter beside it must stay cheap."""
+    return "/".join(parts[:2]) if tuple(parts[:2]) == ("bundle", "planning") else parts[0]
 
 
 def _files() -> list[Path]:
@@ -70,7 +87,7 @@ def test_every_room_is_on_the_map() -> None:
 
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_room_imports_a_higher_one(path: Path) -> None:
-    own = {name.split(".")[1] for name in _imports(path) if name.startswith("medtl_monai.")}
+    own = {_room_of(name.split(".")[1:]) for name in _imports(path) if name.startswith("medtl_monai.")}
     own.discard("__version__")
     assert own <= ALLOWED[_room(path)] | {_room(path)}
 

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from medtl_monai.data.datalist import SPLITS, Datalist
 from medtl_monai.data.fingerprint import voxel_fingerprint
 from medtl_monai.errors import DataError, FormatError, GeometryError, IntensityError, LabelError
 from medtl_monai.findings import Finding
+from medtl_monai.io.dicom import read_dicom_series
 from medtl_monai.io.geometry import same_grid, show
 from medtl_monai.io.nifti import read_nifti
 from medtl_monai.io.volume import Volume
@@ -26,7 +28,8 @@ def check_case(case: Mapping[str, str], label_values: Iterable[int]) -> list[Fin
     """Read image and label of one case and compare them.
 
     Args:
-        case: ``{"image": path, "label": path, "case": name}``, NIfTI files.
+        case: ``{"image": path, "label": path, "case": name}``, NIfTI files; the image may be a folder with a DICOM
+            series, and its label then may run along other axes of the same grid, as converters turn it.
         label_values: the label values that the task knows, background included.
 
     Returns:
@@ -34,15 +37,22 @@ def check_case(case: Mapping[str, str], label_values: Iterable[int]) -> list[Fin
         ``KIND.unreadable`` (KIND: format, geometry, intensity, label, data), ``geometry.shape``, ``geometry.affine``
         and ``label.unexpected_value``; ``label.no_foreground`` is a warning. Texts hold file names, no folders.
     """
+    return read_case(case, label_values)[2]
+
+
+def read_case(
+    case: Mapping[str, str], label_values: Iterable[int]
+) -> tuple[Volume | None, Volume | None, list[Finding]]:
+    """Image, label (None where it cannot be read) and findings of one case; see `check_case`."""
     name = case["case"]
-    image, findings = _read(case, "image")
-    label, label_findings = _read(case, "label")
+    image, findings = read_scan(case, "image")
+    label, label_findings = read_scan(case, "label")
     findings += label_findings
     if label is not None:
         findings += _value_findings(label.array, set(label_values), name)
     if image is not None and label is not None:
-        findings += _grid_findings(image, label, name)
-    return findings
+        findings += _grid_findings(image, label, name, turned=Path(case["image"]).is_dir())
+    return image, label, findings
 
 
 def check_cases(cases: Iterable[Mapping[str, str]], label_values: Iterable[int]) -> list[Finding]:
@@ -84,7 +94,7 @@ def check_leakage(datalist: Datalist, dataset_dir: str | PathLike[str]) -> list[
     places: dict[str, list[tuple[str, str]]] = {}
     for split in SPLITS:
         for case in datalist.splits[split]:
-            volume, problems = _read({"case": case.case, "image": str(root / case.image)}, "image")
+            volume, problems = read_scan({"case": case.case, "image": str(root / case.image)}, "image")
             findings += [finding for finding in problems if finding.severity == "error"]
             if volume is not None:
                 places.setdefault(voxel_fingerprint(volume.array), []).append((split, case.case))
@@ -99,13 +109,15 @@ def _leak(same: Sequence[tuple[str, str]]) -> Finding:
     )
 
 
-def _read(case: Mapping[str, str], key: Literal["image", "label"]) -> tuple[Volume | None, list[Finding]]:
+def read_scan(case: Mapping[str, str], key: Literal["image", "label"]) -> tuple[Volume | None, list[Finding]]:
+    """Image or label of one case, None where it cannot be read, and the findings; see `check_case`."""
     name, path = case["case"], case.get(key)
-    if not path or not Path(path).is_file():
+    series = key == "image" and bool(path) and Path(str(path)).is_dir()
+    if not path or not (series or Path(path).is_file()):
         found = f"no file {Path(path).name}" if path else "none is named"
         return None, [Finding(f"{key}.missing", "error", f"{key} file is missing: {found}", "add the file", name)]
     try:
-        volume = read_nifti(path, kind=key, case_id=name)
+        volume = read_dicom_series(path, case_id=name) if series else read_nifti(path, kind=key, case_id=name)
     except DataError as error:
         code = f"{_KINDS.get(type(error), 'data')}.unreadable"
         return None, [Finding(code, "error", f"{key} {Path(path).name}: {_text(error)}", error.remedy or "", name)]
@@ -145,8 +157,10 @@ def _value_counts(labels: NDArray[np.generic]) -> dict[int, int]:
     return {int(value): int(number) for value, number in zip(values, numbers, strict=True)}
 
 
-def _grid_findings(image: Volume, label: Volume, case: str) -> list[Finding]:
+def _grid_findings(image: Volume, label: Volume, case: str, *, turned: bool) -> list[Finding]:
     shapes = image.array.shape, label.array.shape
+    if turned and same_grid(*_canonical(image), *_canonical(label)):
+        return []
     if shapes[0] != shapes[1]:
         message = f"image and label have different shapes: image {shapes[0]}, label {shapes[1]}"
         return [Finding("geometry.shape", "error", message, "resample the label to the image's grid", case)]
@@ -154,6 +168,15 @@ def _grid_findings(image: Volume, label: Volume, case: str) -> list[Finding]:
         message = f"image and label have different affines: image {show(image.affine)}, label {show(label.affine)}"
         return [Finding("geometry.affine", "error", message, "resample the label to the image's grid", case)]
     return []
+
+
+def _canonical(volume: Volume) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+    """Affine and shape of the same voxels with their axes nearest to right, anterior, superior."""
+    turn = nib.orientations.io_orientation(volume.affine)
+    shape = [0, 0, 0]
+    for axis, length in enumerate(volume.array.shape):
+        shape[int(turn[axis, 0])] = length
+    return volume.affine @ nib.orientations.inv_ornt_aff(turn, volume.array.shape), tuple(shape)
 
 
 def _one_error(errors: Sequence[Finding], total: int) -> DataError:

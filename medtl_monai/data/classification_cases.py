@@ -11,7 +11,7 @@ from typing import Any
 
 from medtl_monai.data.classification import ClassificationDatalist
 from medtl_monai.data.classification_checks import require_valid_class_cases
-from medtl_monai.data.classification_images import SUPPORTED, image_name, is_image_file
+from medtl_monai.data.classification_images import SUPPORTED, image_name, is_image
 from medtl_monai.data.classification_rules import SPLITS, ClassCase
 from medtl_monai.data.datalist import draw_order
 from medtl_monai.data.pairs import is_debris
@@ -177,7 +177,7 @@ def class_inference_cases(path: str) -> list[dict[str, str]]:
     if place.is_dir() and (place / "images").is_dir():
         place = place / "images"
     files = [place] if place.is_file() else sorted(entry for entry in place.iterdir() if not is_debris(entry.name))
-    strangers = [file.name for file in files if not is_image_file(file)]
+    strangers = [file.name for file in files if not is_image(file)]
     names = Counter(image_name(file) for file in files)
     clashes = [name for name, count in names.items() if count > 1]
     if strangers or clashes or not files:

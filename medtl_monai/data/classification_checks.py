@@ -125,7 +125,7 @@ def _thumbnail(array: NDArray[np.generic]) -> NDArray[np.float64]:
 
 def _read(case: Mapping[str, Any], colour: Colour) -> tuple[NDArray[np.generic] | None, list[Finding]]:
     name, path = str(case["case"]), Path(case["image"])
-    if not path.is_file():
+    if not path.exists():
         return None, [Finding("image.missing", "error", f"no file {path.name}", "add the file", name)]
     try:
         array, findings = read_image(path, case_id=name, colour=colour)

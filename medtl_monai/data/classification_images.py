@@ -8,15 +8,16 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from medtl_monai.data.pairs import is_series_folder
 from medtl_monai.errors import FormatError
 from medtl_monai.findings import Finding
-from medtl_monai.io.dicom import read_dicom_file
+from medtl_monai.io.dicom import read_dicom_file, read_dicom_series
 from medtl_monai.io.dicom_files import is_dicom
 from medtl_monai.io.nifti import case_name, is_nifti_name, read_nifti
 from medtl_monai.io.picture import PICTURE_SUFFIXES, Colour, is_picture_name, read_picture
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-SUPPORTED = "NIfTI (.nii, .nii.gz), DICOM files, PNG or JPEG"
+SUPPORTED = "NIfTI (.nii, .nii.gz), DICOM files or folders of a series, PNG or JPEG"
 
 
 def is_image_file(path: Path) -> bool:
@@ -24,6 +25,11 @@ def is_image_file(path: Path) -> bool:
     if not path.is_file():
         return False
     return is_nifti_name(path) or is_picture_name(path) or path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path is an image file, or a folder with one DICOM series."""
+    return is_image_file(path) or is_series_folder(path)
 
 
 def image_name(path: PurePath) -> str:
@@ -35,13 +41,15 @@ def image_name(path: PurePath) -> str:
 def read_image(
     path: str | PathLike[str], *, case_id: str | None = None, colour: Colour = "refuse"
 ) -> tuple[NDArray[np.generic], tuple[Finding, ...]]:
-    """Voxels and findings of one image file: (I, J, K) for scans, (H, W) for pictures.
+    """Voxels and findings of one image file or DICOM series: (I, J, K) for scans, (H, W) for pictures.
 
     Raises:
         FormatError: of no known kind; and the errors of the reader of its kind.
     """
     file = Path(path)
-    if is_nifti_name(file):
+    if file.is_dir():
+        volume = read_dicom_series(file, case_id=case_id)
+    elif is_nifti_name(file):
         volume = read_nifti(file, case_id=case_id)
     elif is_picture_name(file):
         picture = read_picture(file, case_id=case_id, colour=colour)

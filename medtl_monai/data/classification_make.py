@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
-from medtl_monai.data.classification_images import image_name, is_image_file
+from medtl_monai.data.classification_images import image_name, is_image
 from medtl_monai.data.classification_rules import ClassCase
 from medtl_monai.data.classification_split import stratified_split
 from medtl_monai.data.pairs import is_debris
@@ -32,13 +32,19 @@ def make_classification_datalist(
         raise DataError("no such folder", path=folder, expected="the dataset folder")
     if csv and patient_pattern is not None and "patient" in _read_table(Path(csv))[0]:
         raise ConfigError("patients are given twice", expected="a column patient or patient_pattern, not both")
-    names, cases = _from_table(Path(csv), class_names) if csv else _from_folders(folder, class_names)
+    names, cases = _from_table(Path(csv), class_names) if csv else cases_of_folders(folder, class_names)
     if patient_pattern is not None:
         cases = _with_patients(cases, patient_pattern)
     return names, stratified_split(cases, fractions=fractions, seed=seed)
 
 
-def _from_folders(folder: Path, class_names: Mapping[int, str] | None) -> tuple[dict[int, str], list[ClassCase]]:
+def cases_of_folders(folder: Path, class_names: Mapping[int, str] | None) -> tuple[dict[int, str], list[ClassCase]]:
+    """Class names and cases of a folder that holds a folder per class; images are files or folders of DICOM series.
+
+    Raises:
+        DataError: the folders are not the classes, or one is empty.
+        FormatError: something else than images lies in them.
+    """
     entries = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     found = [entry.name for entry in entries]
     names = dict(enumerate(found)) if class_names is None else dict(class_names)
@@ -61,7 +67,7 @@ def _from_folders(folder: Path, class_names: Mapping[int, str] | None) -> tuple[
 
 def _images(folder: Path) -> list[Path]:
     entries = sorted(entry for entry in folder.iterdir() if not is_debris(entry.name))
-    others = [entry.name for entry in entries if not is_image_file(entry)]
+    others = [entry.name for entry in entries if not is_image(entry)]
     if others:
         remedy = "move them away"
         raise FormatError(f"{len(others)} entries that are no images: {', '.join(others)}", path=folder, remedy=remedy)
@@ -95,6 +101,17 @@ def _from_table(path: Path, class_names: Mapping[int, str] | None) -> tuple[dict
         raise DataError(
             "; ".join(empty) or "the table has no rows", path=path, expected="an image and a class per line"
         )
+    return cases_of_rows(rows, class_names, path)
+
+
+def cases_of_rows(
+    rows: Sequence[Mapping[str, str]], class_names: Mapping[int, str] | None, path: Path
+) -> tuple[dict[int, str], list[ClassCase]]:
+    """Class names and cases of rows with the keys ``image``, ``class`` and perhaps ``case`` and ``patient``.
+
+    Raises:
+        DataError: a class without a name; ``path`` is the table it names.
+    """
     names = _class_names([row["class"] for row in rows], class_names)
     numbers = {**{name: number for number, name in names.items()}, **{str(number): number for number in names}}
     strangers = sorted({row["class"] for row in rows} - numbers.keys())

@@ -29,7 +29,7 @@ from medtl_monai.errors import ConfigError, DataError
 from medtl_monai.io.atomic import write_json
 from medtl_monai.io.nifti import read_nifti
 
-__all__ = ["FORMAT", "SPLITS", "Case", "Datalist", "draw_order", "make_datalist"]
+__all__ = ["FORMAT", "SPLITS", "Case", "Datalist", "draw_order", "make_datalist", "patients_of"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ def make_datalist(
     seed: int = 0,
     patient_pattern: str | None = None,
     label_names: Mapping[int, str] | None = None,
+    folders: tuple[str, str] = ("images", "labels"),
 ) -> Datalist:
     """Pair ``folder/images`` with ``folder/labels`` by name and split the patients at random.
 
@@ -144,17 +145,18 @@ def make_datalist(
             it, every case is a patient of its own.
         label_names: name of every label value. Without it, all label files are read and the values found are named
             ``background`` (0) and ``label_<value>``.
+        folders: names of the two folders, where they are called otherwise.
 
     Raises:
         ConfigError: fractions, pattern or label names make no sense.
         DataError: the folder is not laid out as pairs, or has too few patients. See `pair_files` for the kinds.
     """
-    pairs = pair_files(folder)
-    patients = _patients(list(pairs), patient_pattern)
+    pairs = pair_files(folder, folders)
+    patients = patients_of(list(pairs), patient_pattern)
     split_of = _split_patients(set(patients.values()), validation, test, seed)
     splits: dict[str, list[Case]] = {name: [] for name in SPLITS}
     for name, (image, label) in pairs.items():
-        row = Case(name, f"images/{image.name}", f"labels/{label.name}", patients[name])
+        row = Case(name, f"{folders[0]}/{image.name}", f"{folders[1]}/{label.name}", patients[name])
         splits[split_of[row.patient]].append(row)
     names = _names_of_found(label for _, label in pairs.values()) if label_names is None else dict(label_names)
     return Datalist(names, {name: tuple(rows) for name, rows in splits.items()}, seed)
@@ -185,7 +187,12 @@ def _split_patients(patients: set[str], validation: float, test: float, seed: in
     return dict(zip(draw_order(patients, seed, "split"), names, strict=True))
 
 
-def _patients(cases: list[str], pattern: str | None) -> dict[str, str]:
+def patients_of(cases: list[str], pattern: str | None) -> dict[str, str]:
+    """Patient of every case: the first group of ``pattern`` in its name; without a pattern the case itself.
+
+    Raises:
+        ConfigError: the pattern is no regular expression, has no group, or finds nothing in some case.
+    """
     if pattern is None:
         return {case: case for case in cases}
     try:

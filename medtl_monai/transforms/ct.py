@@ -43,17 +43,28 @@ CT_WINDOWS = {
 }
 
 
-def ct_window(keys: KeysCollection, window: str) -> list[MapTransform]:
-    """Scale CT images in HU to [0, 1] by one window of :data:`CT_WINDOWS`; what lies outside is cut off.
+def ct_window(keys: KeysCollection, window: str | Sequence[float]) -> list[MapTransform]:
+    """Scale CT images in HU to [0, 1] by a window of :data:`CT_WINDOWS`, or from one HU to another, and clip.
 
     When they run, the transforms raise IntensityError on values that cannot be HU (see :func:`require_hu`).
 
     Raises:
-        ConfigError: no window has this name.
+        ConfigError: no window has this name, or the range is none.
     """
-    chosen = look_up(CT_WINDOWS, window, "CT window")
-    scaler = ScaleIntensityRanged(keys, a_min=chosen.low, a_max=chosen.high, b_min=0.0, b_max=1.0, clip=True)
+    low, high = _bounds(window)
+    scaler = ScaleIntensityRanged(keys, a_min=low, a_max=high, b_min=0.0, b_max=1.0, clip=True)
     return [Lambdad(keys, require_hu), scaler]
+
+
+def _bounds(window: str | Sequence[float]) -> tuple[float, float]:
+    if isinstance(window, str):
+        named = look_up(CT_WINDOWS, window, "CT window")
+        return named.low, named.high
+    if len(window) != 2 or not float(window[0]) < float(window[1]):
+        raise ConfigError(
+            "no window", expected="a name, or the HU shown black and the HU shown white", got=list(window)
+        )
+    return float(window[0]), float(window[1])
 
 
 def ct_windows_as_channels(

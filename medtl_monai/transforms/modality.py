@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai.transforms import CopyItemsd, DeleteItemsd, MapTransform, Resized, Spacingd, SpatialPadd
+from monai.transforms import CopyItemsd, DeleteItemsd, MapTransform, NormalizeIntensityd, Resized, Spacingd, SpatialPadd
 from torch import nn
 
 from medtl_monai.errors import ConfigError
@@ -25,6 +25,7 @@ def mr_volume(
     keys: str | Sequence[str] = "image",
     spacing: Sequence[float] | None = None,
     bias_field: bool = False,
+    nonzero: bool = False,
 ) -> Steps:
     """MR volumes: the network's axes, a spacing, and the intensities that the network expects.
 
@@ -36,6 +37,7 @@ def mr_volume(
         keys: the image ``(1, H, W, D)``, and after it perhaps a label map on the same grid.
         spacing: voxel size in mm along the axes after turning; None keeps the scan's own.
         bias_field: correct slow changes of brightness first, by N4 (:class:`BiasFieldd`); seconds per volume.
+        nonzero: for networks that expect a z-score: over the voxels that are not 0, which stay 0 (masked backgrounds).
 
     Returns:
         Transforms that ``Invertd`` can invert, as far as they concern geometry.
@@ -44,6 +46,8 @@ def mr_volume(
     steps = [orientation_for(network, names), *_resampling(names, spacing)]
     if switch("bias_field", bias_field):
         steps.append(BiasFieldd(names[0]))
+    if switch("nonzero", nonzero) and str(getattr(network, "intensity", "zscore")) == "zscore":
+        return Steps(names, [*steps, NormalizeIntensityd(names[0], nonzero=True, channel_wise=True)])
     return Steps(names, [*steps, intensity_for(network, names[0])])
 
 
@@ -51,7 +55,7 @@ def ct_volume(
     network: nn.Module,
     keys: str | Sequence[str] = "image",
     spacing: Sequence[float] | None = None,
-    window: str = "abdomen",
+    window: str | Sequence[float] = "abdomen",
 ) -> Steps:
     """CT volumes in HU: a clinical window of the whole scan, the network's axes, a spacing, the network's intensities.
 
@@ -61,7 +65,7 @@ def ct_volume(
         network: its attributes ``orientation`` and ``intensity`` say what it expects.
         keys: the image ``(1, H, W, D)``, and after it perhaps a label map on the same grid.
         spacing: voxel size in mm along the axes after turning; None keeps the scan's own.
-        window: name of a window in :data:`medtl_monai.transforms.ct.CT_WINDOWS`.
+        window: name of a window in :data:`medtl_monai.transforms.ct.CT_WINDOWS`, or the HU that become 0 and 1.
 
     Returns:
         Transforms that ``Invertd`` can invert, as far as they concern geometry.

@@ -51,7 +51,7 @@ def as_shown(image: MetaTensor) -> torch.Tensor:
 class DisplayedSliced(MapTransform):
     """Bring slices to ``(C, rows, columns)`` in [0, 1] as a viewer shows them, float32, with an identity affine.
 
-    A scan (NIfTI, DICOM) knows its axes: it is turned by :func:`as_shown`; a CT in HU gets one channel per window, other
+    A scan (NIfTI, DICOM) knows its axes: it is turned by :func:`as_shown`; CT in HU gets one channel per window, other
     scans (no window) are scaled by their percentiles. A picture (PNG, JPEG; it is known by ``white`` in its meta data)
     has been turned and windowed by whoever exported it: it is divided by ``white``.
 
@@ -85,7 +85,9 @@ class DisplayedSliced(MapTransform):
         return MetaTensor(grey, affine=torch.eye(4, dtype=torch.float64), meta=meta)
 
     def _scaled(self, image: MetaTensor) -> torch.Tensor:
-        return unit_by_percentiles(image) if self.windows is None else windows_as_channels(require_hu(image), self.windows)
+        return (
+            unit_by_percentiles(image) if self.windows is None else windows_as_channels(require_hu(image), self.windows)
+        )
 
     def _picture(self, image: MetaTensor) -> torch.Tensor:
         if self.windows is not None and len(self.windows) > 1:

@@ -1,4 +1,4 @@
-"""Predictions of a classifier as files, and its weights, which must be there."""
+"""Predictions of a classifier as files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from medtl_monai.errors import WeightsError
 from medtl_monai.io.atomic import write_json, write_text
 from medtl_monai.workflows.batches import batch_cases
 from medtl_monai.workflows.classification_metrics import class_numbers, require_classes
@@ -80,23 +79,3 @@ class ClassPredictions:
             }
             for case, probabilities in self.rows.items()
         ]
-
-
-def require_weights(path: str, command: str) -> None:
-    """Refuse to run with an untrained network; stands in a config's ``run`` list before the work.
-
-    Args:
-        path: the weights file.
-        command: the command line that makes it.
-
-    Raises:
-        WeightsError: there is no such file.
-    """
-    if not Path(path).is_file():
-        raise WeightsError(
-            "no trained weights",
-            path=path,
-            expected="the model.pt of a training",
-            got="no such file",
-            remedy=f"train them: {command}",
-        )

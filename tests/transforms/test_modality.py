@@ -111,3 +111,20 @@ def test_bias_field_is_corrected_before_the_intensities() -> None:
     inside = torch.from_numpy(tissue > 0)[None]
     plain, corrected = (mr_volume(Expects(), bias_field=on)({"image": scan.clone()})["image"] for on in (False, True))
     assert corrected[inside].std() < 0.6 * plain[inside].std()
+
+
+def test_a_masked_background_does_not_count() -> None:
+    scan = _scan(50, 900)
+    scan[:, :6] = 0
+    found = mr_volume(Expects(), nonzero=True)({"image": scan.clone()})["image"].as_tensor()
+    turned = Orientationd("image", axcodes="RAS", labels=None)({"image": scan})["image"].as_tensor()
+    inside = turned[turned != 0]
+    assert torch.equal(found == 0, turned == 0)
+    assert torch.allclose(found[turned != 0], (inside - inside.mean()) / inside.std(correction=0), atol=1e-4)
+
+
+def test_a_ct_range_in_hu() -> None:
+    named, plain = (ct_volume(Expects("unit"), window=w)(_case(-1000, 1000))["image"] for w in ("abdomen", [-140, 260]))
+    assert torch.equal(named.as_tensor(), plain.as_tensor())
+    with pytest.raises(ConfigError, match="no window"):
+        ct_volume(Expects(), window=[100, 50])

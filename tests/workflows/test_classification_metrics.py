@@ -10,9 +10,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from medtl_monai.errors import ConfigError, DataError, WeightsError
+from medtl_monai.errors import ConfigError, DataError
 from medtl_monai.workflows.classification_metrics import ClassMetrics, ClassScore, summarise_classes
-from medtl_monai.workflows.classification_predictions import ClassPredictions, require_weights
+from medtl_monai.workflows.classification_predictions import ClassPredictions
 
 NAMES = {"0": "normal", "1": "haemorrhage"}
 TRUTH = [0, 0, 0, 1, 1]
@@ -87,10 +87,3 @@ def test_prediction_files(tmp_path: Path) -> None:
         assert prediction["probabilities"]["haemorrhage"] == pytest.approx(score)
         assert float(row["probability haemorrhage"]) == pytest.approx(score)
         assert row["predicted"] == prediction["predicted"] == ("haemorrhage" if score > 0.5 else "normal")
-
-
-def test_without_weights_the_command_that_trains_them(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="train them: python -m x"):
-        require_weights(str(tmp_path / "model.pt"), "python -m x")
-    (tmp_path / "model.pt").write_bytes(b"")
-    require_weights(str(tmp_path / "model.pt"), "python -m x")
