@@ -3,15 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= phantom
+LABEL := .venv-label
+SLICER := .venv-slicer
+STUDIES ?=
+PORT ?= 8000
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint install install-dev clean help
+.PHONY: demo test lint install install-dev label-demo test-label clean help
 
 help:
 	@echo "make demo [DATA=phantom|hippocampus]   train, evaluate, predict, and write demo/report.html"
 	@echo "make test                              lint and all tests"
 	@echo "make lint                              ruff and mypy"
+	@echo "make label-demo [STUDIES=DIR] [PORT=]  a MONAI Label server for 3D Slicer, with the hippocampus bundle"
+	@echo "make test-label                        the tests with a real MONAI Label server and 3D Slicer's core"
 
 $(VENV)/installed: pyproject.toml
 	@echo "Installing medtl-monai with torch and torchvision into $(VENV): a few minutes, once"
@@ -39,5 +45,26 @@ lint: install-dev
 test: lint
 	$(BIN)/python -m pytest -n 2 -q
 
+$(LABEL)/installed: pyproject.toml medtl_monai/label/install.py
+	@echo "Installing medtl-monai and MONAI Label into $(LABEL): a few minutes, once"
+	@$(PYTHON) -m venv $(LABEL)
+	@$(LABEL)/bin/python -m pip install --quiet --editable .
+	@$(LABEL)/bin/python -m medtl_monai.label.install
+	@touch $@
+
+$(SLICER)/installed:
+	@echo "Installing 3D Slicer's core into $(SLICER): 1.3 GB, once"
+	@$(PYTHON) -m venv $(SLICER)
+	@$(SLICER)/bin/python -m pip install --quiet slicer-core==5.12.4
+	@touch $@
+
+label-demo: $(LABEL)/installed
+	@$(LABEL)/bin/medtl label --app label-demo/app --studies $(or $(STUDIES),label-demo/studies) --port $(PORT) \
+	    --bundle bundles/hippocampus_mri_segmentation --uncertainty $(if $(STUDIES),,--phantoms 8)
+
+test-label: install-dev $(LABEL)/installed $(SLICER)/installed
+	MEDTL_LABEL_PYTHON=$(CURDIR)/$(LABEL)/bin/python MEDTL_SLICER_PYTHON=$(CURDIR)/$(SLICER)/bin/python \
+	    $(BIN)/python -m pytest -q tests/label
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(LABEL) $(SLICER) demo label-demo

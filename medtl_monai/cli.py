@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="medtl", description="Transfer learning for CT and MRI on MONAI.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_new(commands)
     _add_datalist(commands)
     _add_check(commands)
     _add_weights(commands)
@@ -33,7 +34,33 @@ def _parser() -> argparse.ArgumentParser:
     _add_rank(commands)
     _add_soup(commands)
     _add_lint(commands)
+    _add_doctor(commands)
+    _add_label(commands)
     return parser
+
+
+def _add_new(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("new", help="look at labelled data and write a bundle for them")
+    command.add_argument("name", help="of the bundle, with the task in it: liver_ct_segmentation")
+    command.add_argument("--data", type=Path, required=True, help="dataset folder, or a datalist in it")
+    command.add_argument("--task", choices=("segmentation", "classification"), required=True)
+    command.add_argument("--csv", type=Path, help="table of a classification: image,class[,patient][,case]")
+    command.add_argument("--modality", choices=("ct", "mri"), help="where the files do not say it")
+    command.add_argument("--source", default="auto", help="auto, scratch, a registry name or a weights file")
+    command.add_argument("--labels", nargs="*", metavar="VALUE=NAME", help="names of the values, such as 1=liver")
+    command.add_argument("--patient-pattern", help="regular expression whose first group is the patient in a case name")
+    command.add_argument("--commercial", action="store_true", help="only sources known to allow commercial use")
+    command.add_argument("--memory-gb", type=float, default=8.0, help="for a training step (default 8)")
+    command.add_argument("--steps", type=int, help="of the training in all (default: by task)")
+    command.add_argument("--output", type=Path, help="folder of the bundle (default: ./NAME)")
+    command.set_defaults(run=_new)
+
+
+def _new(options: argparse.Namespace) -> int:
+    from medtl_monai.bundle.new.command import run_new
+
+    print(run_new(options))
+    return 0
 
 
 def _add_datalist(commands: argparse._SubParsersAction) -> None:
@@ -212,6 +239,46 @@ def _lint(options: argparse.Namespace) -> int:
     from medtl_monai.bundle.lint_command import run_lint
 
     text, status = run_lint(options)
+    print(text)
+    return status
+
+
+def _add_label(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("label", help="start a MONAI Label server with bundles, for 3D Slicer")
+    command.add_argument("--app", type=Path, required=True, help="app folder; made if it is not there")
+    command.add_argument("--studies", type=Path, required=True, help="folder with scans; labels go there too")
+    command.add_argument("--bundle", type=Path, nargs="+", required=True, help="bundle folders, copied into the app")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: only this machine)")
+    command.add_argument("--port", type=int, default=8000)
+    command.add_argument("--uncertainty", action="store_true", help="score the scans; adds the strategy most_uncertain")
+    command.add_argument("--phantoms", type=int, default=0, metavar="N", help="write N phantoms into empty studies")
+    command.add_argument("--prepare-only", action="store_true", help="make the folders, start nothing")
+    command.set_defaults(run=_label)
+
+
+def _label(options: argparse.Namespace) -> int:
+    from medtl_monai.label.serve import label
+
+    return label(options)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("doctor", help="run a bundle through the contract of MONAI's tools, row by row")
+    command.add_argument("bundle", type=Path, help="bundle folder, which holds configs/; it is never written to")
+    command.add_argument("--format", choices=("text", "json", "sarif"), default="text")
+    command.add_argument("--only", default="", metavar="ROW,...", help="only these rows")
+    command.add_argument("--skip", default="", metavar="ROW,...", help="all but these rows")
+    command.add_argument("--quick", action="store_true", help="run no commands of the bundle")
+    command.add_argument("--trust", action="store_true", help="run it even if lint finds it dangerous")
+    command.add_argument("--schema", help="file of MONAI's metadata schema (default: variable MEDTL_META_SCHEMA)")
+    command.add_argument("--timeout", type=float, default=300.0, help="of each command, in seconds (default 300)")
+    command.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from medtl_monai.bundle.doctor.command import run_doctor
+
+    text, status = run_doctor(options)
     print(text)
     return status
 

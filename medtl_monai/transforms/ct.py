@@ -32,6 +32,8 @@ class CTWindow(NamedTuple):
         return self.level + self.width / 2
 
 
+Window = str | Sequence[float]  # a name, or the HU shown black and the HU shown white
+
 CT_WINDOWS = {
     "lung": CTWindow(-600, 1500),
     "mediastinum": CTWindow(40, 400),
@@ -56,19 +58,17 @@ def ct_window(keys: KeysCollection, window: str | Sequence[float]) -> list[MapTr
     return [Lambdad(keys, require_hu), scaler]
 
 
-def _bounds(window: str | Sequence[float]) -> tuple[float, float]:
+def _bounds(window: Window) -> tuple[float, float]:
     if isinstance(window, str):
         named = look_up(CT_WINDOWS, window, "CT window")
         return named.low, named.high
-    if len(window) != 2 or not float(window[0]) < float(window[1]):
-        raise ConfigError(
-            "no window", expected="a name, or the HU shown black and the HU shown white", got=list(window)
-        )
+    if not isinstance(window, Sequence) or len(window) != 2 or not float(window[0]) < float(window[1]):
+        raise ConfigError("no window", expected="a name, or the HU shown black and the HU shown white", got=window)
     return float(window[0]), float(window[1])
 
 
 def ct_windows_as_channels(
-    keys: KeysCollection, windows: Sequence[str] = ("brain", "subdural", "bone")
+    keys: KeysCollection, windows: Sequence[Window] = ("brain", "subdural", "bone")
 ) -> list[MapTransform]:
     """Turn a one-channel CT in HU into as many channels as windows, each scaled to [0, 1].
 
@@ -81,17 +81,17 @@ def ct_windows_as_channels(
     return [Lambdad(keys, require_hu), Lambdad(keys, partial(windows_as_channels, windows=names))]
 
 
-def several_windows(windows: str | Sequence[str]) -> tuple[str, ...]:
-    """Names of windows, one or several. Raises ConfigError on none, or an unknown one."""
+def several_windows(windows: str | Sequence[Window]) -> tuple[Window, ...]:
+    """Windows, one name or a list of names and ranges. Raises ConfigError on none, or one that is none."""
     names = (windows,) if isinstance(windows, str) else tuple(windows)
     if not names:
         raise ConfigError("no CT window is named", expected="names out of " + ", ".join(CT_WINDOWS), got="nothing")
     for name in names:
-        look_up(CT_WINDOWS, name, "CT window")
+        _bounds(name)
     return names
 
 
-def windows_as_channels(image: torch.Tensor, windows: Sequence[str]) -> torch.Tensor:
+def windows_as_channels(image: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
     """``(len(windows), H, W[, D])`` in [0, 1] of a CT ``(1, H, W[, D])`` in HU, in float32.
 
     Raises:
@@ -103,8 +103,8 @@ def windows_as_channels(image: torch.Tensor, windows: Sequence[str]) -> torch.Te
             "a CT has one channel", case=case_of(image), expected="1 channel", got=f"{image.shape[0]} channels"
         )
     hounsfield = image.to(torch.float32)
-    chosen = [look_up(CT_WINDOWS, name, "CT window") for name in windows]
-    return torch.cat([((hounsfield - window.low) / window.width).clamp(0.0, 1.0) for window in chosen])
+    chosen = [_bounds(window) for window in windows]
+    return torch.cat([((hounsfield - low) / (high - low)).clamp(0.0, 1.0) for low, high in chosen])
 
 
 def require_hu(image: torch.Tensor) -> torch.Tensor:

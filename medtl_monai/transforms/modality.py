@@ -10,9 +10,9 @@ from torch import nn
 from medtl_monai.errors import ConfigError
 from medtl_monai.switch import switch
 from medtl_monai.transforms.bias_field import BiasFieldd
-from medtl_monai.transforms.ct import ct_window
+from medtl_monai.transforms.ct import Window, ct_window
 from medtl_monai.transforms.masks import mask_intensity_for
-from medtl_monai.transforms.mri import zscore
+from medtl_monai.transforms.mri import robust_zscore, zscore
 from medtl_monai.transforms.network_input import intensity_for, orientation_for
 from medtl_monai.transforms.slices import DisplayedSliced
 from medtl_monai.transforms.steps import Steps
@@ -26,6 +26,7 @@ def mr_volume(
     spacing: Sequence[float] | None = None,
     bias_field: bool = False,
     nonzero: bool = False,
+    clip: bool = False,
 ) -> Steps:
     """MR volumes: the network's axes, a spacing, and the intensities that the network expects.
 
@@ -38,17 +39,29 @@ def mr_volume(
         spacing: voxel size in mm along the axes after turning; None keeps the scan's own.
         bias_field: correct slow changes of brightness first, by N4 (:class:`BiasFieldd`); seconds per volume.
         nonzero: for networks that expect a z-score: over the voxels that are not 0, which stay 0 (masked backgrounds).
+        clip: for networks that expect a z-score: of the values between the 0.5th and the 99.5th percentile, for scans
+            of other modalities, whose extremes tell nothing. Not together with ``nonzero``.
+
+    Raises:
+        ConfigError: ``nonzero`` and ``clip`` together.
 
     Returns:
         Transforms that ``Invertd`` can invert, as far as they concern geometry.
     """
     names = _names(keys)
     steps = [orientation_for(network, names), *_resampling(names, spacing)]
-    if switch("bias_field", bias_field):
-        steps.append(BiasFieldd(names[0]))
-    if switch("nonzero", nonzero) and str(getattr(network, "intensity", "zscore")) == "zscore":
-        return Steps(names, [*steps, NormalizeIntensityd(names[0], nonzero=True, channel_wise=True)])
-    return Steps(names, [*steps, intensity_for(network, names[0])])
+    return Steps(names, [*steps, *_mr_intensity(network, names[0], bias_field, nonzero, clip)])
+
+
+def _mr_intensity(network: nn.Module, key: str, bias_field: bool, nonzero: bool, clip: bool) -> list[MapTransform]:
+    steps: list[MapTransform] = [BiasFieldd(key)] if switch("bias_field", bias_field) else []
+    centred = str(getattr(network, "intensity", "zscore")) == "zscore"
+    whole, clipped = not switch("nonzero", nonzero), switch("clip", clip)
+    if not whole and clipped:
+        raise ConfigError("nonzero and clip exclude each other", expected="one of them", got="both")
+    if centred and not whole:
+        return [*steps, NormalizeIntensityd(key, nonzero=True, channel_wise=True)]
+    return [*steps, *(robust_zscore(key) if centred and clipped else [intensity_for(network, key)])]
 
 
 def ct_volume(
@@ -104,7 +117,7 @@ def _resampling(names: Sequence[str], spacing: Sequence[float] | None) -> list[M
 def ct_slice(
     network: nn.Module,
     keys: str = "image",
-    window: str | Sequence[str] = "brain",
+    window: str | Sequence[Window] = "brain",
     size: int = 224,
 ) -> Steps:
     """CT slices (NIfTI, DICOM) or pictures of them: as displayed, in a square, with the network's intensities.
@@ -112,7 +125,7 @@ def ct_slice(
     Args:
         network: its attribute ``intensity`` says what it expects.
         keys: the image, ``(1, I, J, 1)`` in HU or a picture ``(1, H, W)``.
-        window: name of a window, or several for as many channels.
+        window: name of a window, or a list of names and of ranges ``[low, high]`` in HU, for as many channels.
         size: of the square, in pixels; the longer side fills it, the shorter one is padded with zeros.
 
     Raises:
@@ -143,6 +156,55 @@ def mask_volume(network: nn.Module, keys: str = "image", size: Sequence[int] = (
     """
     resized = Resized(keys, spatial_size=tuple(size), mode="nearest")
     return Steps(keys, [orientation_for(network, keys), resized, mask_intensity_for(network, keys)])
+
+
+def mr_resized(
+    network: nn.Module,
+    keys: str = "image",
+    size: Sequence[int] = (64, 64, 64),
+    bias_field: bool = False,
+    nonzero: bool = False,
+    clip: bool = False,
+) -> Steps:
+    """Whole MR volumes for a classifier: the network's axes, a size in voxels, the intensities that it expects.
+
+    Args:
+        network: its attributes ``orientation`` and ``intensity`` say what it expects.
+        keys: the image ``(1, H, W, D)``.
+        size: of the result, in voxels along the axes after turning; proportions are not kept.
+        bias_field, nonzero, clip: as for :func:`mr_volume`.
+
+    Raises:
+        ConfigError: ``nonzero`` and ``clip`` together.
+    """
+    steps = [orientation_for(network, keys), _resized(keys, size)]
+    return Steps(keys, [*steps, *_mr_intensity(network, keys, bias_field, nonzero, clip)])
+
+
+def ct_resized(
+    network: nn.Module,
+    keys: str = "image",
+    size: Sequence[int] = (64, 64, 64),
+    window: Window = "abdomen",
+) -> Steps:
+    """Whole CT volumes in HU for a classifier: a clinical window, the network's axes and intensities, a size in voxels.
+
+    Args:
+        network: its attributes ``orientation`` and ``intensity`` say what it expects.
+        keys: the image ``(1, H, W, D)``.
+        size: of the result, in voxels along the axes after turning; proportions are not kept.
+        window: as for :func:`ct_volume`.
+
+    Raises:
+        ConfigError: no window has this name; when it runs, IntensityError on values that cannot be HU.
+    """
+    after = [] if str(getattr(network, "intensity", "zscore")) == "unit" else zscore(keys)
+    return Steps(keys, [*ct_window(keys, window), orientation_for(network, keys), _resized(keys, size), *after])
+
+
+def _resized(keys: str, size: Sequence[int]) -> MapTransform:
+    """Smoothed before it is made smaller, so that single voxels do not stand for many."""
+    return Resized(keys, spatial_size=tuple(size), mode="trilinear", anti_aliasing=True)
 
 
 def _square(keys: str, size: int) -> list[MapTransform]:

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from medtl_monai.errors import GeometryError, IntensityError
-from medtl_monai.transforms.ct import require_hu, several_windows, windows_as_channels
+from medtl_monai.transforms.ct import Window, require_hu, several_windows, windows_as_channels
 from medtl_monai.transforms.intensity import unit_by_percentiles
 from medtl_monai.transforms.names import case_of
 
@@ -57,7 +57,8 @@ class DisplayedSliced(MapTransform):
 
     Args:
         keys: items ``(1, I, J, 1)``, or ``(1, H, W)`` for pictures.
-        window: name of the CT window for scans, or several, one per channel; None for scans that are no CT.
+        window: name of the CT window for scans, or a list of names and ranges in HU, one per channel; None for scans
+            that are no CT.
 
     Raises:
         ConfigError: no window has this name.
@@ -65,7 +66,7 @@ class DisplayedSliced(MapTransform):
         IntensityError: in a call, a scan whose values cannot be HU, or a picture where several windows are wanted.
     """
 
-    def __init__(self, keys: KeysCollection, window: str | Sequence[str] | None = "brain") -> None:
+    def __init__(self, keys: KeysCollection, window: str | Sequence[Window] | None = "brain") -> None:
         super().__init__(keys)
         self.windows = None if window is None else several_windows(window)
 

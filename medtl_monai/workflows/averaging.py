@@ -18,7 +18,7 @@ class WeightAverage:
     """Keep an exponential moving average of the network's weights when ``decay`` is above 0; else do nothing.
 
     The average begins with the first step, whatever the weights were before. Give it to the handlers that validate and
-    save; ``last.pt`` keeps both the weights and their average, so that a resumed training goes on exactly.
+    save; ``last.ckpt`` keeps both the weights and their average, so that a resumed training goes on exactly.
 
     Args:
         network: the network in training, or its DistributedDataParallel wrapper.

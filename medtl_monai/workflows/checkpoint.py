@@ -35,7 +35,7 @@ from medtl_monai.workflows.validation import has_cases
 
 
 class ResumeTraining:
-    """Continue from ``last.pt`` at the next epoch, when ``resume`` is set.
+    """Continue from ``last.ckpt`` at the next epoch, when ``resume`` is set.
 
     Args:
         folder: folder of the checkpoints.
@@ -45,8 +45,8 @@ class ResumeTraining:
         average: the average of the weights, where one is kept.
 
     Raises:
-        WeightsError: ``resume`` is set and there is no whole ``last.pt``.
-        ConfigError: ``last.pt`` is of a training with another seed or strategy, other epochs, learning rates or
+        WeightsError: ``resume`` is set and there is no whole ``last.ckpt``.
+        ConfigError: ``last.ckpt`` is of a training with another seed or strategy, other epochs, learning rates or
             trainable layers.
     """
 
@@ -110,7 +110,7 @@ class ResumeTraining:
 
 
 class AtomicCheckpoint:
-    """Keep ``model.pt`` (best validation metric so far, flat state dict) and ``last.pt`` (all that a resume needs).
+    """Keep ``model.pt`` (best validation metric so far, flat state dict) and ``last.ckpt`` (all that a resume needs).
 
     The weights that the training started from count as epoch 0 if the validator has run at the start: a training that
     only makes things worse leaves them in ``model.pt``. Without validation cases ``model.pt`` holds the last weights. A

@@ -16,7 +16,7 @@ from medtl_monai.io.atomic import atomic_write
 from medtl_monai.transfer.peft import merged_state
 from medtl_monai.weights.read import DAMAGED_FILE_ERRORS, read_state
 
-BEST, LAST, PREVIOUS = "model.pt", "last.pt", "model_previous.pt"
+BEST, LAST, PREVIOUS = "model.pt", "last.ckpt", "model_previous.pt"
 _CONTENT = ("network", "optimizer", "lr_scheduler", "epoch", "best_metric", "best_epoch", "seed", "strategy", "average")
 
 
@@ -64,7 +64,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read ``last.pt`` without running code from it. Raises WeightsError if it is absent or damaged."""
+    """Read ``last.ckpt`` without running code from it. Raises WeightsError if it is absent or damaged."""
     if not path.is_file():
         raise WeightsError("nothing to resume from", path=path, remedy="leave --resume out to start a new training")
     try:

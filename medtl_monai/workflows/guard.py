@@ -13,7 +13,7 @@ from medtl_monai.workflows.batches import batch_cases
 class FiniteLoss:
     """Raise MedTLError, naming the cases of the batch, as soon as the loss is NaN or infinite.
 
-    The weights of the last epoch stay in ``last.pt``; nothing that is not finite is ever saved.
+    The weights of the last epoch stay in ``last.ckpt``; nothing that is not finite is ever saved.
     """
 
     def attach(self, engine: Engine) -> None:

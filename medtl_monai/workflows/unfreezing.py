@@ -35,12 +35,12 @@ class GradualUnfreezing:
         lr, weight_decay: as for the optimiser.
         every: epochs from one stage to the next.
         folder: folder of the checkpoints.
-        resume: the training continues from ``last.pt`` in there.
+        resume: the training continues from ``last.ckpt`` in there.
 
     Raises:
         ConfigError: an unknown strategy; for one that unfreezes, ``every`` below 1, a schedule that groups cannot
             join, an optimiser with other rates, or a network wrapped for distributed training.
-        WeightsError: in the run, ``resume`` is set and there is no whole ``last.pt``.
+        WeightsError: in the run, ``resume`` is set and there is no whole ``last.ckpt``.
     """
 
     def __init__(

@@ -116,7 +116,7 @@ def trained(request: pytest.FixtureRequest, train: Run, tmp_path_factory: pytest
 
 
 def test_what_a_training_leaves_behind(trained: SimpleNamespace) -> None:
-    files = ["calibration.json", "curves.csv", "last.pt", "model.pt", "model.pt.lineage.json", "run.json"]
+    files = ["calibration.json", "curves.csv", "last.ckpt", "model.pt", "model.pt.lineage.json", "run.json"]
     assert sorted(path.name for path in trained.folder.iterdir()) == files
     rows = list(csv.DictReader((trained.folder / "curves.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -137,13 +137,13 @@ def test_killed_and_resumed_equals_uninterrupted(
     options = {"config_file": "configs/train.json", "dataset_dir": datasets[name], "output_dir": parts}
     arguments = words("run", {**options, **QUICK[name], "epochs": 4})
     running = start_fork(arguments, project / "bundles" / name, logs, {})
-    while not (parts / "last.pt").exists() or read_checkpoint(parts / "last.pt")["epoch"] < 1:
+    while not (parts / "last.ckpt").exists() or read_checkpoint(parts / "last.ckpt")["epoch"] < 1:
         assert running.process.is_alive(), running.finish().output[-3000:]
         time.sleep(0.01)
     running.process.kill()
     assert running.finish().code == -9
     ok(train(name, parts, epochs=4, resume="true"))
-    for file in ("model.pt", "last.pt"):
+    for file in ("model.pt", "last.ckpt"):
         assert sha256(parts / file) == sha256(tmp_path / "whole" / file)
 
 
@@ -205,9 +205,9 @@ def test_the_temperature_is_in_the_last_layer(trained: SimpleNamespace, train: R
     for name, tensor in plain.items():
         factor = found["temperature"] if name.startswith("class_head") else 1.0
         assert torch.allclose(calibrated[name] * factor, tensor, rtol=1e-6), name
-    assert tensors(tmp_path / "last.pt").keys() == plain.keys()
-    for name, tensor in tensors(tmp_path / "last.pt").items():
-        assert torch.equal(tensor, tensors(trained.folder / "last.pt")[name]), name
+    assert tensors(tmp_path / "last.ckpt").keys() == plain.keys()
+    for name, tensor in tensors(tmp_path / "last.ckpt").items():
+        assert torch.equal(tensor, tensors(trained.folder / "last.ckpt")[name]), name
 
 
 def test_probabilities_after_calibration_are_those_it_states(
@@ -273,7 +273,7 @@ def test_a_soup_has_a_temperature_of_its_own(
 
 def test_the_moving_average_is_what_is_saved(train: Run, tmp_path: Path) -> None:
     ok(train(BUNDLES[1], tmp_path, epochs=2, ema=0.9, calibrate="false"))
-    last = read_checkpoint(tmp_path / "last.pt")
+    last = read_checkpoint(tmp_path / "last.ckpt")
     assert last["average"]["decay"] == 0.9
     assert last["average"]["average"], "no average was kept"
     if last["best_epoch"] == 2:

@@ -85,7 +85,7 @@ def test_train_then_evaluate(command: Command, place: dict, cohort: Path, tmp_pa
     succeeded(command("run", folder=place["folder"], **options))
     assert {path.name for path in (tmp_path / "m").iterdir()} == {
         "curves.csv",
-        "last.pt",
+        "last.ckpt",
         "model.pt",
         "model.pt.lineage.json",
         "run.json",

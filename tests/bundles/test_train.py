@@ -53,7 +53,7 @@ def sha256(path: Path) -> str:
 
 def test_what_a_training_leaves_behind(trained: SimpleNamespace, cohort: Path) -> None:
     folder = trained.folder
-    files = ["curves.csv", "last.pt", "model.pt", "model.pt.lineage.json", "run.json"]
+    files = ["curves.csv", "last.ckpt", "model.pt", "model.pt.lineage.json", "run.json"]
     assert sorted(path.name for path in folder.iterdir()) == files
     rows = list(csv.DictReader((folder / "curves.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
@@ -80,10 +80,10 @@ def test_what_a_training_leaves_behind(trained: SimpleNamespace, cohort: Path) -
 
 def test_same_seed_same_files_other_seed_others(train: Train, trained: SimpleNamespace, tmp_path: Path) -> None:
     ok(train(tmp_path / "again", epochs=2))
-    for name in ("model.pt", "last.pt"):
+    for name in ("model.pt", "last.ckpt"):
         assert sha256(tmp_path / "again" / name) == sha256(trained.folder / name)
     ok(train(tmp_path / "other", epochs=2, seed=1))
-    assert changed(tensors(tmp_path / "other" / "last.pt"), tensors(trained.folder / "last.pt"))
+    assert changed(tensors(tmp_path / "other" / "last.ckpt"), tensors(trained.folder / "last.ckpt"))
 
 
 def test_killed_and_resumed_equals_uninterrupted(
@@ -93,7 +93,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     parts = tmp_path / "parts"
     options = {"config_file": "configs/train.json", "dataset_dir": cohort, "output_dir": parts, **QUICK, "epochs": 4}
     running = start("run", **options)
-    while not (parts / "last.pt").exists() or read_checkpoint(parts / "last.pt")["epoch"] < 1:
+    while not (parts / "last.ckpt").exists() or read_checkpoint(parts / "last.ckpt")["epoch"] < 1:
         assert running.process.is_alive(), running.finish().output[-3000:]
         time.sleep(0.01)
     running.process.kill()
@@ -103,7 +103,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert finished.code == 1
     assert "4 epochs there, 6 now" in finished.output
     ok(train(parts, epochs=4, resume="true"))
-    for name in ("model.pt", "last.pt"):
+    for name in ("model.pt", "last.ckpt"):
         assert sha256(parts / name) == sha256(tmp_path / "whole" / name)
     whole, resumed = (list(csv.DictReader((tmp_path / name / "curves.csv").open())) for name in ("whole", "parts"))
     for first, second in zip(whole, resumed, strict=True):
@@ -114,7 +114,7 @@ def test_a_file_as_source_and_a_probe_of_its_head(train: Train, trained: SimpleN
     source = trained.folder / "model.pt"
     finished = ok(train(tmp_path, source=source, strategy="linear_probe"))
     assert re.search(r"parameters loaded +([\d,]+) of \1 ", finished.output)
-    assert changed(tensors(tmp_path / "last.pt"), tensors(source)) == {"head_conv"}
+    assert changed(tensors(tmp_path / "last.ckpt"), tensors(source)) == {"head_conv"}
     (row,) = record(tmp_path)["weights"]
     assert (row["name"], row["sha256"]) == ("model.pt", sha256(source))
     assert row["report"]["parameter_share"] == 1.0
@@ -139,7 +139,7 @@ def test_the_published_network_and_weights(train: Train, real_weights: Path, two
     file = next(real_weights.rglob("highres3dnet_li_parameters-*.pth"))
     assert run["weights"][0]["sha256"] == sha256(file)
     values = {tensor.double().sum().item() for tensor in torch.load(file, weights_only=True).values()}
-    last = tensors(tmp_path / "last.pt")
+    last = tensors(tmp_path / "last.ckpt")
     body = [name for name in last if not name.startswith("blocks.11.")]
     assert len(body) > 100
     assert all(last[name].double().sum().item() in values for name in body)
@@ -209,7 +209,7 @@ def test_probes_on_features_computed_once(
     loaded = build_network("highres3dnet", out_channels=3, seed=0)
     monkeypatch.setenv("MEDTL_WEIGHTS", environment["MEDTL_WEIGHTS"])
     load_source(loaded, "highres3dnet_gif")
-    after = tensors(tmp_path / "last.pt")
+    after = tensors(tmp_path / "last.ckpt")
     moved = {
         loaded.stage_of(name) for name, value in loaded.state_dict().items() if not torch.equal(value, after[name])
     }
@@ -252,7 +252,7 @@ def test_a_worsening_training_leaves_its_starting_weights(
     rows = list(csv.DictReader((tmp_path / "curves.csv").open()))
     assert float(rows[0]["val_mean_dice"]) > max(float(row["val_mean_dice"]) for row in rows[1:])
     assert not changed(tensors(tmp_path / "model.pt"), tensors(bundle / "models" / "model.pt"))
-    assert changed(tensors(tmp_path / "last.pt"), tensors(tmp_path / "model.pt"))
+    assert changed(tensors(tmp_path / "last.ckpt"), tensors(tmp_path / "model.pt"))
     assert (tmp_path / "model_previous.pt").read_bytes() == earlier
     assert record(tmp_path)["metrics"]["best_epoch"] == 0
 
@@ -267,7 +267,7 @@ def test_a_loss_that_is_no_number(train: Train, tmp_path: Path) -> None:
     assert (run["state"], run["error"]["type"]) == ("failed", "MedTLError")
     assert "case_" in run["error"]["text"]
     assert all(torch.isfinite(tensor).all() for tensor in tensors(tmp_path / "model.pt").values())
-    assert not (tmp_path / "last.pt").exists()
+    assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_a_full_disk(train: Train, tiny_disk: Path) -> None:
@@ -318,7 +318,7 @@ def test_label_continues_from_the_present_model(bundle_copy: Path, cohort: Path)
     models = bundle_copy / "models"
     before = tensors(models / "model.pt")
     label_training(bundle_copy, cohort, 3, learning_rate=0.0)
-    assert not changed(tensors(models / "last.pt"), before)  # no step: what was trained is what was there
+    assert not changed(tensors(models / "last.ckpt"), before)  # no step: what was trained is what was there
     assert not changed(tensors(models / "model_previous.pt"), before)
     rows = list(csv.DictReader((models / "curves.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1"]
@@ -330,6 +330,6 @@ def test_label_with_few_scans_and_none_to_validate_saves_what_it_trained(bundle_
     before = tensors(models / "model.pt")
     label_training(bundle_copy, cohort, 4)
     assert changed(tensors(models / "model.pt"), before)
-    assert not changed(tensors(models / "model.pt"), tensors(models / "last.pt"))
+    assert not changed(tensors(models / "model.pt"), tensors(models / "last.ckpt"))
     assert not changed(tensors(models / "model_previous.pt"), before)
     assert record(models)["metrics"] == {"epochs": 1}

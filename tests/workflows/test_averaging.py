@@ -56,7 +56,7 @@ def test_the_model_is_the_average_by_hand_and_the_checkpoint_keeps_the_weights(t
     assert not torch.allclose(by_hand, seen[-1])
     assert torch.equal(weight, seen[-1])
     torch.testing.assert_close(read_state(tmp_path / "model.pt")["0.weight"], judged[toy.trainer.state.best[1]])
-    last = read_checkpoint(tmp_path / "last.pt")
+    last = read_checkpoint(tmp_path / "last.ckpt")
     assert torch.equal(last["network"]["0.weight"], seen[-1])
     torch.testing.assert_close(last["average"]["average"]["averages"]["0.weight"], by_hand)
 
@@ -67,7 +67,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     stop_after(first, 2)
     first.run()
     averaged(tmp_path / "parts", resume=True).run()
-    whole, parts = (read_checkpoint(tmp_path / name / "last.pt")["average"]["average"] for name in ("whole", "parts"))
+    whole, parts = (read_checkpoint(tmp_path / name / "last.ckpt")["average"]["average"] for name in ("whole", "parts"))
     assert whole["updates"] == parts["updates"] > 0
     for key, values in whole["averages"].items():
         assert torch.equal(values, parts["averages"][key])

@@ -23,7 +23,7 @@ from medtl_monai.workflows.checkpoint import AtomicCheckpoint, ResumeTraining
 from medtl_monai.workflows.checkpoint_files import read_checkpoint, save_network
 from medtl_monai.workflows.validation import ValidateEvery
 
-FINAL_NAMES = {"model.pt": read_state, "model_previous.pt": read_state, "last.pt": read_checkpoint}
+FINAL_NAMES = {"model.pt": read_state, "model_previous.pt": read_state, "last.ckpt": read_checkpoint}
 
 
 class Scored(Toy):
@@ -62,7 +62,7 @@ def test_model_holds_the_best_epoch_the_start_included(tmp_path: Path, scores: l
     toy, states = train_scored(tmp_path, scores)
     assert same(read_state(tmp_path / "model.pt"), states[best])
     assert toy.trainer.state.best == (scores[best], best)
-    last = read_checkpoint(tmp_path / "last.pt")
+    last = read_checkpoint(tmp_path / "last.ckpt")
     assert same(last["network"], states[-1])
     assert (last["epoch"], last["best_epoch"], last["best_metric"]) == (len(scores) - 1, best, scores[best])
 
@@ -82,7 +82,7 @@ def test_a_resume_does_not_move_the_model_aside(tmp_path: Path) -> None:
     Toy().complete(tmp_path, resume=True).run()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "curves.csv",
-        "last.pt",
+        "last.ckpt",
         "model.pt",
         "model.pt.lineage.json",
     ]
@@ -109,7 +109,7 @@ def test_twenty_kills_leave_only_whole_files(tmp_path: Path) -> None:
     names: set[str] = set()
     for _ in range(20):
         process = context.Process(target=train_for_ever, args=(str(tmp_path), 4096))
-        last = tmp_path / "last.pt"
+        last = tmp_path / "last.ckpt"
         before = last.stat().st_mtime_ns if last.exists() else 0
         process.start()
         while not last.exists() or last.stat().st_mtime_ns == before:
@@ -125,7 +125,7 @@ def test_twenty_kills_leave_only_whole_files(tmp_path: Path) -> None:
                 read(tmp_path / name)
     assert names == set(FINAL_NAMES)
     toy = Toy(epochs=10**6, width=4096).complete(tmp_path, resume=True)
-    start = read_checkpoint(tmp_path / "last.pt")["epoch"]
+    start = read_checkpoint(tmp_path / "last.ckpt")["epoch"]
     stop_after(toy, start + 1)
     toy.run()
     assert toy.trainer.state.epoch == start + 1
@@ -251,7 +251,7 @@ def test_resume_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) -> None:
     toy = Toy(epochs=1).complete(tmp_path)
     toy.run()
-    path = tmp_path / "last.pt"
+    path = tmp_path / "last.ckpt"
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-200])
     elif damage == "bit flip":

@@ -41,10 +41,10 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, workers: int) 
     stopped = Toy(workers=workers).complete(tmp_path / "parts")
     stop_after(stopped, 2)
     assert not same(whole, stopped.run())
-    assert read_checkpoint(tmp_path / "parts" / "last.pt")["epoch"] == 2
+    assert read_checkpoint(tmp_path / "parts" / "last.ckpt")["epoch"] == 2
     resumed = Toy(workers=workers).complete(tmp_path / "parts", resume=True).run()
     assert same(whole, resumed)
-    for name in ("model.pt", "last.pt"):
+    for name in ("model.pt", "last.ckpt"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 

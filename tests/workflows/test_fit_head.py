@@ -95,7 +95,7 @@ def test_a_final_head_is_judged_and_saved_without_a_step(tmp_path: Path, strateg
     training.trainer.run()
     assert training.losses == []
     assert training.trainer.state.epoch == training.trainer.state.validated_epoch == 1
-    saved = read_checkpoint(tmp_path / "last.pt")
+    saved = read_checkpoint(tmp_path / "last.ckpt")
     assert saved["epoch"] == 1
     again = Training(strategy, tmp_path, resume=True)
     again.trainer.run()

@@ -135,7 +135,7 @@ def test_a_resume_from_any_epoch_continues_bit_for_bit(tmp_path: Path, epoch: in
     stopped = Transfer().prepared(tmp_path / "stopped", every=every)
     stop_after(stopped, epoch)
     stopped.run()
-    assert read_checkpoint(tmp_path / "stopped" / "last.pt")["epoch"] == epoch
+    assert read_checkpoint(tmp_path / "stopped" / "last.ckpt")["epoch"] == epoch
     resumed = Transfer().prepared(tmp_path / "stopped", resume=True, every=every)
     assert same(resumed.run(), weights)
     assert resumed.network.frozen_stages == whole.network.frozen_stages
@@ -182,7 +182,7 @@ def test_l2_sp_of_a_resumed_training_pulls_towards_the_source(tmp_path: Path) ->
     stopped = Transfer("l2_sp").prepared(tmp_path)
     stop_after(stopped, 2)
     stopped.run()
-    saved = read_checkpoint(tmp_path / "last.pt")
+    saved = read_checkpoint(tmp_path / "last.ckpt")
     resumed = Transfer("l2_sp").prepared(tmp_path, resume=True)
     seen = resumed.watch(Events.EPOCH_STARTED, lambda: resumed.loss.penalty.shared().item())
     resumed.run()

@@ -18,9 +18,9 @@ def segments(recipe: Recipe) -> bool:
 
 def load(recipe: Recipe, key: str) -> Step:
     """Read an image, or a label map."""
-    step = {"_target_": "LoadImaged", "keys": key, "reader": READER}
     if key == "label":
-        return {**step, "kind": "label"}
+        return {"_target_": "medtl_monai.transforms.named_labels.LoadNamedLabeld", "keys": key, "label_names": "@label_names"}
+    step = {"_target_": "LoadImaged", "keys": key, "reader": READER}
     return {**step, "colour": "@colour"} if _COLOUR in recipe.knobs else step
 
 
@@ -55,6 +55,15 @@ def network_def(recipe: Recipe, *, seeded: bool) -> Step:
         "dropout": 0.0,
     }
     return {**found, "seed": "@seed"} if seeded else found
+
+
+def preparation(recipe: Recipe) -> list[Any]:
+    """``initialize`` of a training, after the seed: the source's weights, and labels whose names are known."""
+    if not segments(recipe):
+        return ["@load_report"]
+    cases = ["@train#dataset#data", "@validate#dataset#data"]
+    target = "medtl_monai.data.label_order.require_named_labels"
+    return ["@load_report", {"_target_": target, "label_names": "@label_names", "cases": cases}]
 
 
 def inferer(recipe: Recipe, overlap: Any = None, batch: Any = None, mirrored: Any = None) -> Step:
@@ -125,4 +134,5 @@ def commands(recipe: Recipe) -> list[str]:
     train = "python -m monai.bundle run --config_file configs/train.json --dataset_dir DATA"
     if not recipe.source:
         return [train]
-    return [f"medtl weights fetch {recipe.source}", f"{train} --source {recipe.source}"]
+    how = f" --strategy {recipe.strategy}" if recipe.strategy else ""
+    return [f"medtl weights fetch {recipe.source}", f"{train} --source {recipe.source}{how}"]

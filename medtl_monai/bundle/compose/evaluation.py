@@ -17,17 +17,13 @@ def evaluate_config(recipe: Recipe) -> dict[str, Any]:
         "output_dir": "$@bundle_root + '/eval'",
         "ckpt_dir": "$@bundle_root + '/models'",
         "split": "test",
-        **(
-            {"label_names": recipe.texts}
-            if segments(recipe)
-            else {"class_names": recipe.texts, "positive": recipe.positive}
-        ),
+        **_names(recipe),
         "validate#dataset#data#split": "@split",
     }
     judge: Step = {
         "_target_": f"{_WORKFLOWS}.case_metrics.CaseMetrics",
         "folder": "@output_dir",
-        "label_names": "@label_names",
+        "label_names": "@channel_names" if recipe.renumbered else "@label_names",
     }
     if not segments(recipe):
         judge = {
@@ -47,6 +43,12 @@ def evaluate_config(recipe: Recipe) -> dict[str, Any]:
             "$@validate#evaluator.run()",
         ],
     }
+
+
+def _names(recipe: Recipe) -> dict[str, Any]:
+    if not segments(recipe):
+        return {"class_names": recipe.texts, "positive": recipe.positive}
+    return {"channel_names": recipe.texts} if recipe.renumbered else {}
 
 
 def _on_the_scans_grid(recipe: Recipe) -> dict[str, Any]:

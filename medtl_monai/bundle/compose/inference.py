@@ -118,9 +118,13 @@ def _masks(recipe: Recipe) -> Step:
 
 
 def _probabilities() -> Step:
+    # MONAI Label appends Restored, which takes every result for a mask on the image's grid: without image it rests
     return {
         "_target_": "Compose",
-        "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}],
+        "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+            {"_target_": "DeleteItemsd", "keys": ["image", "image_meta_dict"]},
+        ],
     }
 
 

@@ -16,7 +16,7 @@ def knobs(recipe: Recipe) -> dict[str, Any]:
     found = {
         "bundle_root": ".",
         "dataset_dir": "./data",
-        "datalist": "",
+        "datalist": recipe.datalist,
         "output_dir": "$@bundle_root + '/models'",
         "ckpt_dir": "@output_dir",
         "source": "scratch",
@@ -43,6 +43,7 @@ def knobs(recipe: Recipe) -> dict[str, Any]:
             **found,
             "patch_size": list(recipe.patch_size or ()),
             "label_values": recipe.values,
+            "label_names": recipe.value_texts,
             "both": ["image", "label"],
         }
     return {**found, "classes": recipe.classes}

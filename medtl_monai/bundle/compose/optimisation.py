@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from medtl_monai.bundle.compose.blocks import channels, network_def, segments
-from medtl_monai.bundle.compose.recipe import Recipe
+from medtl_monai.bundle.compose.recipe import Recipe, Step
 
 _WORKFLOWS, _TRANSFER = "medtl_monai.workflows", "medtl_monai.transfer"
+DICE_CE: Step = {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True}
 
 
 def network_part(recipe: Recipe) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Recipe:
         loss: the task's loss.
         crops: ``pos`` and ``neg`` of the random crops.
         positive: class that sensitivity is about.
-        source: what the command in an error about missing weights trains from.
+        source, strategy: what the command in an error about missing weights trains from, and how.
+        datalist: default of the knob of this name; empty for ``datalist.json`` in the dataset folder.
     """
 
     task: Literal["segmentation", "classification"]
@@ -54,6 +55,8 @@ class Recipe:
     crops: tuple[int, int] = (2, 1)
     positive: int = 1
     source: str = ""
+    strategy: str = ""
+    datalist: str = ""
 
     def __post_init__(self) -> None:
         if self.task == "segmentation" and (
@@ -84,3 +87,8 @@ class Recipe:
     def texts(self) -> dict[str, str]:
         """Channel number -> name, with text keys as JSON has them."""
         return {str(channel): self.names[value] for channel, value in enumerate(self.values)}
+
+    @property
+    def value_texts(self) -> dict[str, str]:
+        """Label value -> name, with text keys as JSON has them."""
+        return {str(value): self.names[value] for value in self.values}

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
+from medtl_monai.bundle.compose.augmentation import (
+    ANGLE,
+    BLUR,
+    affine,
+    affine_2d_image,
+    affine_3d_image,
+    brightness,
+    contrast,
+    flip,
+    noise,
+)
+from medtl_monai.bundle.compose.optimisation import DICE_CE
 from medtl_monai.bundle.compose.recipe import Recipe, Step
 
 _MODALITY = "medtl_monai.transforms.modality"
-_DICE_CE: Step = {"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "batch": True}
 
 
-def _flip(axis: int, keys: str = "@both") -> Step:
-    return {"_target_": "RandFlipd", "keys": keys, "prob": 0.5, "spatial_axis": axis}
-
-
-def _affine(dimensions: int, scale: float) -> Step:
-    return {
-        "_target_": "RandAffined",
-        "keys": "@both",
-        "prob": 0.5,
-        "rotate_range": [0.26] * dimensions if dimensions == 3 else 0.26,
-        "scale_range": [scale] * dimensions,
-        "mode": ["bilinear", "nearest"],
-        "padding_mode": "border",
-    }
-
-
-_CONTRAST: Step = {
-    "_target_": "RandAdjustContrastd",
-    "keys": "image",
-    "prob": 0.3,
-    "gamma": [0.7, 1.5],
-    "retain_stats": True,
-}
-_BRIGHTNESS: Step = {"_target_": "RandScaleIntensityd", "keys": "image", "prob": 0.3, "factors": 0.2}
-_BLUR: Step = {"_target_": "RandGaussianSmoothd", "keys": "image", "prob": 0.2}
 _HIPPOCAMPUS = {0: "background", 1: "anterior hippocampus", 2: "posterior hippocampus"}
 _MR_VOLUME: Step = {"_target_": f"{_MODALITY}.mr_volume", "spacing": "@spacing", "bias_field": "@bias_field"}
 _ABDOMEN = dict(
@@ -46,17 +32,13 @@ _ABDOMEN = dict(
 )
 
 
-def _noise(deviation: float) -> Step:
-    return {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.2, "std": deviation}
-
-
 HIPPOCAMPUS = Recipe(
     task="segmentation",
     dimensions=3,
     names=_HIPPOCAMPUS,
     network="unet",
     preprocessing=_MR_VOLUME,
-    augmentation=[_flip(0), _affine(3, 0.15), _CONTRAST, _BRIGHTNESS, _BLUR, _noise(0.15)],
+    augmentation=[flip(0), affine([ANGLE] * 3, [0.15] * 3), contrast(0.7, 1.5), brightness(0.2), BLUR, noise(0.15)],
     epochs=200,
     learning_rate=0.001,
     batch_size=2,
@@ -64,7 +46,7 @@ HIPPOCAMPUS = Recipe(
     patch_size=[40, 56, 40],
     window=[64, 64, 64],
     mirror_axes=[0],
-    loss=_DICE_CE,
+    loss=DICE_CE,
 )
 
 HIPPOCAMPUS_SLICES = Recipe(
@@ -73,7 +55,7 @@ HIPPOCAMPUS_SLICES = Recipe(
     names=_HIPPOCAMPUS,
     network="unet_squeezenet1_0",
     preprocessing=_MR_VOLUME,
-    augmentation=[_affine(2, 0.15), _CONTRAST, _BRIGHTNESS, _BLUR, _noise(0.05)],
+    augmentation=[affine(ANGLE, [0.15] * 2), contrast(0.7, 1.5), brightness(0.2), BLUR, noise(0.05)],
     epochs=60,
     learning_rate=0.0003,
     batch_size=16,
@@ -81,7 +63,7 @@ HIPPOCAMPUS_SLICES = Recipe(
     knobs={"spacing": [1.0, 1.0, 1.0], "bias_field": False},
     patch_size=[1, 64, 48],
     slice_axis=0,
-    loss=_DICE_CE,
+    loss=DICE_CE,
     source="imagenet_squeezenet1_0_pruned",
 )
 
@@ -91,21 +73,7 @@ HEMORRHAGE = Recipe(
     names={0: "normal", 1: "haemorrhage"},
     network="classifier_squeezenet1_0",
     preprocessing={"_target_": f"{_MODALITY}.ct_slice", "window": "@windows", "size": "@image_size"},
-    augmentation=[
-        _flip(1, "image"),
-        {
-            "_target_": "RandAffined",
-            "keys": "image",
-            "prob": 0.7,
-            "rotate_range": 0.26,
-            "scale_range": [0.1, 0.1],
-            "translate_range": [10, 10],
-            "mode": "bilinear",
-            "padding_mode": "border",
-        },
-        {**_CONTRAST, "gamma": [0.8, 1.25]},
-        {**_BRIGHTNESS, "factors": 0.1},
-    ],
+    augmentation=[flip(1, "image"), affine_2d_image(10), contrast(0.8, 1.25), brightness(0.1)],
     epochs=30,
     learning_rate=0.0001,
     batch_size=8,
@@ -118,18 +86,7 @@ ADRENAL = Recipe(
     names={0: "normal", 1: "hyperplasia"},
     network="classifier_squeezenet1_0_i3d",
     preprocessing={"_target_": f"{_MODALITY}.mask_volume", "size": "@image_size"},
-    augmentation=[
-        *(_flip(axis, "image") for axis in range(3)),
-        {
-            "_target_": "RandAffined",
-            "keys": "image",
-            "prob": 0.5,
-            "rotate_range": [0.26, 0.26, 0.26],
-            "scale_range": [0.1, 0.1, 0.1],
-            "mode": "bilinear",
-            "padding_mode": "border",
-        },
-    ],
+    augmentation=[*(flip(axis, "image") for axis in range(3)), affine_3d_image()],
     epochs=15,
     learning_rate=0.0001,
     batch_size=16,
@@ -142,14 +99,14 @@ ABDOMEN = Recipe(
     names=_ABDOMEN,
     network="unet_medicalnet_resnet18",
     preprocessing={"_target_": f"{_MODALITY}.ct_volume", "spacing": "@spacing", "window": "@hu_window"},
-    augmentation=[_affine(3, 0.1), {**_BRIGHTNESS, "factors": 0.1}, _noise(0.1)],
+    augmentation=[affine([ANGLE] * 3, [0.1] * 3), brightness(0.1), noise(0.1)],
     epochs=300,
     learning_rate=0.001,
     batch_size=2,
     knobs={"spacing": [1.5, 1.5, 1.5], "hu_window": "abdomen"},
     patch_size=[96, 96, 96],
     window=[96, 96, 96],
-    loss=_DICE_CE,
+    loss=DICE_CE,
     source="medicalnet_resnet18_23datasets",
 )
 

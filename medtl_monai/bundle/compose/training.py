@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medtl_monai.bundle.compose.blocks import DEVICE, require_cases
+from medtl_monai.bundle.compose.blocks import DEVICE, preparation, require_cases
 from medtl_monai.bundle.compose.knobs import knobs, run_settings
 from medtl_monai.bundle.compose.optimisation import network_part, optimisation_part
 from medtl_monai.bundle.compose.recipe import Recipe
@@ -22,7 +22,7 @@ def train_config(recipe: Recipe) -> dict[str, Any]:
         **optimisation_part(recipe),
         "train": train_part(recipe),
         "validate": validate_part(recipe),
-        "initialize": ["$monai.utils.set_determinism(seed=@seed)", "@load_report"],
+        "initialize": ["$monai.utils.set_determinism(seed=@seed)", *preparation(recipe)],
         "run": [
             require_cases(recipe, "@train#dataset#data"),
             {
@@ -38,7 +38,7 @@ def train_config(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def multi_gpu_config() -> dict[str, Any]:
+def multi_gpu_config(recipe: Recipe) -> dict[str, Any]:
     """What turns a training into one of several processes, laid over `train.json`."""
     return {
         "imports": ["$import os", "$import torch.distributed as dist"],
@@ -65,7 +65,7 @@ def multi_gpu_config() -> dict[str, Any]:
             "$dist.is_initialized() or dist.init_process_group(backend=@backend)",
             "$torch.cuda.set_device(@device) if torch.cuda.is_available() else None",
             "$monai.utils.set_determinism(seed=@seed)",
-            "@load_report",
+            *preparation(recipe),
         ],
         "finalize": ["$dist.is_initialized() and dist.destroy_process_group()"],
     }

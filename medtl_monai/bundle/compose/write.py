@@ -20,7 +20,7 @@ def configurations(recipe: Recipe) -> dict[str, Mapping[str, Any]]:
         "train.json": train_config(recipe),
         "evaluate.json": evaluate_config(recipe),
         "inference.json": inference_config(recipe),
-        "multi_gpu_train.json": multi_gpu_config(),
+        "multi_gpu_train.json": multi_gpu_config(recipe),
     }
 
 

@@ -48,6 +48,7 @@ class CaseFacts:
         foreground_mean, foreground_std: of the same voxels.
         labels: what the label holds, by value, background left out (segmentation).
         label: number of the class (classification), else None.
+        two_valued: whether the image holds 0 and one larger value alone, as a binary mask does.
     """
 
     case: str
@@ -69,6 +70,7 @@ class CaseFacts:
     foreground_std: float = 0.0
     labels: dict[int, LabelFacts] = field(default_factory=dict)
     label: int | None = None
+    two_valued: bool = False
 
     @property
     def flat(self) -> bool:
@@ -166,6 +168,7 @@ def _facts(
         foreground_std=float(inside.std(dtype=np.float64)) if inside.size else 0.0,
         labels=labels or {},
         label=case.label if isinstance(case.label, int) else None,
+        two_valued=is_two_valued(array),
     )
 
 
@@ -174,6 +177,12 @@ def _percentiles(array: NDArray[Any]) -> dict[float, float]:
     if flat.size > MOST_VOXELS:
         flat = flat[np.random.default_rng(0).integers(0, flat.size, MOST_VOXELS)]
     return {key: float(value) for key, value in zip(PERCENTILES, np.percentile(flat, PERCENTILES), strict=True)}
+
+
+def is_two_valued(array: NDArray[Any]) -> bool:
+    """Whether an array holds 0 and one larger value, and nothing else."""
+    high = array.max()
+    return bool(high > 0 and array.min() == 0 and ((array == 0) | (array == high)).all())
 
 
 def looks_like_hu(array: NDArray[Any], percentiles: dict[float, float]) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
 from medtl_monai.bundle.planning.choice import Choice
 from medtl_monai.bundle.planning.data_fingerprint import Fingerprint
-from medtl_monai.bundle.planning.recognition import PICTURE
+from medtl_monai.bundle.planning.recognition import MASK, PICTURE
 from medtl_monai.bundle.planning.words import sided_names, window_words
 from medtl_monai.transforms.ct import CT_WINDOWS
 
@@ -26,9 +27,9 @@ def choose_intensity(fingerprint: Fingerprint, modality: str, expected: str, nam
 
     Returns:
         ``kind``: ``"ct_window"`` (with ``window``), ``"ct_range"``, ``"zscore"`` (with ``nonzero``: over the voxels
-        that are not 0), ``"robust_zscore"``, ``"unit"`` (0.5th to 99.5th percentile to [0, 1]) or ``"picture"``
-        (divided by the white of its file). Kinds of CT have ``low`` and ``high`` in HU, which go to [0, 1]. ``then``:
-        what the network expects after that, ``"unit"`` for nothing more.
+        that are not 0), ``"robust_zscore"``, ``"unit"`` (0.5th to 99.5th percentile to [0, 1]), ``"picture"``
+        (divided by the white of its file) or ``"mask"`` (0 and 1). Kinds of CT have ``low`` and ``high`` in HU, which
+        go to [0, 1]. ``then``: what the network expects after that, ``"unit"`` for nothing more.
     """
     if modality == PICTURE:
         whites = sorted({case.dtype for case in fingerprint.read})
@@ -37,6 +38,9 @@ def choose_intensity(fingerprint: Fingerprint, modality: str, expected: str, nam
             f"pictures ({', '.join(whites)}) have a black and a white: [0, 1], then what the network expects ({after})"
         )
         return Choice({"kind": "picture", "then": after}, reason)
+    if modality == MASK:
+        reason = f"binary masks: 0 and 1, then what the network expects ({expected})"
+        return Choice({"kind": "mask", "then": expected}, reason)
     if modality == "ct":
         return _ct(fingerprint, "unit" if expected == "unit" else "zscore", name)
     if modality == "mri" and expected == "zscore":
@@ -92,6 +96,10 @@ def choose_flips(fingerprint: Fingerprint, dims: int, orientation: str) -> Choic
     sided = sided_names(fingerprint.names)
     if sided:
         return Choice([], f"names tell left from right ({', '.join(sided[:4])}): a mirrored image would be mislabelled")
+    nameless = [name for name in fingerprint.names.values() if re.fullmatch(r"label_[0-9]+", name)]
+    if len(nameless) > 1:
+        some = ", ".join(nameless[:3])
+        return Choice([], f"{len(nameless)} labels have no names ({some}): they may tell left from right (--labels)")
     if dims == 2:
         return Choice([1], "no name tells left from right: mirrored along the columns, never upside down")
     axis = next(number for number, letter in enumerate(orientation) if letter in "LR")

@@ -45,7 +45,7 @@ class Plan:
         name, task: of the bundle.
         labels: ``values``: the label values or class numbers; ``network``: the channel of each, numbered without gaps.
         dimensions: 2 or 3.
-        modality: ``ct``, ``mri``, ``picture``, or another DICOM Modality in small letters.
+        modality: ``ct``, ``mri``, ``picture``, ``mask``, or another DICOM Modality in small letters.
         source, network, strategy: knobs of the same names.
         orientation: axes that the network sees, such as ``"RAS"``; empty in 2D.
         spacing: target voxel size; None where images are resized instead (classification) or know none.

@@ -9,7 +9,7 @@ from medtl_monai.bundle.planning.data_fingerprint import Fingerprint
 from medtl_monai.bundle.planning.options import PlanOptions
 from medtl_monai.findings import Finding
 
-PICTURE = "picture"
+PICTURE, MASK = "picture", "mask"
 _TAGS = {"CT": "ct", "MR": "mri"}
 _ASK = "say which one it is: --modality ct or --modality mri"
 
@@ -45,14 +45,17 @@ def choose_dimensions(fingerprint: Fingerprint) -> tuple[Choice[int] | None, lis
 
 
 def choose_modality(fingerprint: Fingerprint, options: PlanOptions) -> tuple[Choice[str] | None, list[Finding]]:
-    """``ct``, ``mri``, ``picture``, or another DICOM Modality in small letters.
+    """``ct``, ``mri``, ``picture``, ``mask``, or another DICOM Modality in small letters.
 
-    Order: pictures are pictures; the DICOM tag; what the user states; values that look like HU. Contradictions between
-    these, cases of several modalities, and scans of which nothing tells are error findings.
+    Order: pictures are pictures; binary masks to be classified are masks; the DICOM tag; what the user states;
+    values that look like HU. Contradictions between these, cases of several modalities, and scans of which nothing
+    tells are error findings.
     """
     scans = [case for case in fingerprint.read if not case.picture]
     if len(scans) < len(fingerprint.read):
         return _pictures(fingerprint, options)
+    if scans and fingerprint.task == "classification" and all(case.two_valued for case in scans):
+        return Choice(MASK, f"all {len(scans)} images read hold 0 and one other value: shapes without intensities"), []
     tags = Counter(case.modality for case in scans if case.modality)
     kinds = {_TAGS.get(tag, tag.lower()) for tag in tags} | ({options.modality} if options.modality else set())
     if len(tags) > 1 or (tags and len(kinds) > 1):
