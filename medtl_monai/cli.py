@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_new(commands)
+    _add_download(commands)
     _add_datalist(commands)
     _add_check(commands)
     _add_weights(commands)
@@ -60,6 +61,20 @@ def _new(options: argparse.Namespace) -> int:
     from medtl_monai.bundle.new.command import run_new
 
     print(run_new(options))
+    return 0
+
+
+def _add_download(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("download", help="a task of the Medical Segmentation Decathlon as a dataset folder")
+    command.add_argument("task", help="such as Task09_Spleen")
+    command.add_argument("folder", type=Path, help="the data go to FOLDER/TASK")
+    command.set_defaults(run=_download)
+
+
+def _download(options: argparse.Namespace) -> int:
+    from medtl_monai.demo.decathlon import download_task
+
+    download_task(options.task, options.folder, print)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,16 +100,6 @@ def hippocampus_data(folder: Path, say: Callable[[str], None]) -> DemoData:
 
 
 def _download(folder: Path, say: Callable[[str], None]) -> Path:
-    from monai.apps import DecathlonDataset, download_and_extract
+    from medtl_monai.demo.decathlon import download_task
 
-    target = folder / "hippocampus_mri"
-    if not (target / "images").is_dir():
-        say(f"downloading {MSD_TASK} (27 MB) with MONAI's downloader")
-        folder.mkdir(parents=True, exist_ok=True)
-        archive = folder / f"{MSD_TASK}.tar"
-        md5 = DecathlonDataset.md5[MSD_TASK]
-        download_and_extract(DecathlonDataset.resource[MSD_TASK], archive, folder, md5, hash_type="md5")
-        target.mkdir(exist_ok=True)
-        shutil.move(folder / MSD_TASK / "labelsTr", target / "labels")
-        shutil.move(folder / MSD_TASK / "imagesTr", target / "images")
-    return target
+    return download_task(MSD_TASK, folder, say)

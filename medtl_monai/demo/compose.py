@@ -81,7 +81,9 @@ def compose_report(plan: DemoPlan, outcome: DemoOutcome, test_image: Path, test_
         ),
         Section(
             "Segmentations",
-            [f"Predictions of the fine-tuned model, written on each scan's own grid. The {scan_kind} was not seen before."],
+            [
+                f"Predictions of the fine-tuned model, written on each scan's own grid. The {scan_kind} was not seen before."
+            ],
             [
                 Figure(
                     overlay(plan.data.scan, scan_file, plan.data.scan_truth, f"Prediction for the {scan_kind}"),
@@ -102,9 +104,7 @@ def compose_report(plan: DemoPlan, outcome: DemoOutcome, test_image: Path, test_
         "time after installation": f"{seconds:.0f} s",
         **{name: version for name, version in record["versions"].items() if version},
     }
-    return render_report(
-        "Transfer learning demo: hippocampus in MR", [outcome.sentence()], sections, facts=facts
-    )
+    return render_report("Transfer learning demo: hippocampus in MR", [outcome.sentence()], sections, facts=facts)
 
 
 def case_table(outcome: DemoOutcome) -> Table:

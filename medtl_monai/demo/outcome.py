@@ -40,7 +40,9 @@ class DemoOutcome:
 
     def sentence(self) -> str:
         """One sentence of conclusion that claims no more than was seen."""
-        better = sum(self.case_mean("transfer", case) > self.case_mean("scratch", case) for case in self.dice["scratch"])
+        better = sum(
+            self.case_mean("transfer", case) > self.case_mean("scratch", case) for case in self.dice["scratch"]
+        )
         return (
             f"Mean Dice on {len(self.dice['scratch'])} test cases: {self.mean('transfer'):.3f} with transfer, "
             f"{self.mean('scratch'):.3f} from scratch; transfer was better in {better} of them. One seed and one draw "

@@ -60,7 +60,9 @@ class DemoPlan:
         if self.data.source_cohort is None:
             return []
         folder = self.data.source_cohort
-        return [self._training("source", "source model", folder, folder / "datalist.json", "scratch", self.source_training)]
+        return [
+            self._training("source", "source model", folder, folder / "datalist.json", "scratch", self.source_training)
+        ]
 
     def train_arms(self) -> list[BundleRun]:
         """The same training from the source and from scratch."""

@@ -22,7 +22,6 @@ from medtl_monai.errors import LabelError, MedTLError
 from medtl_monai.io.nifti import read_nifti
 
 STRATEGY = "most_uncertain"
-RESUME_FILE = "last.ckpt"  # of this package's trainings: optimiser and all, no file for a network alone
 UNSCORED = (
     "no scan has been scored yet; scoring starts with the server and after every training, and takes a few passes per "
     "scan: try again later, or choose another strategy"
@@ -120,9 +119,8 @@ class Additions:
 
 
 def _order_files(config: dict[str, Any]) -> None:
-    """``model.pt`` first, as clients take the first by default and MONAI Label sorts by length; no resume file."""
-    files = [name for name in config.get("model_filename", []) if name != RESUME_FILE]
-    if files:
+    """``model.pt`` first, as clients take the first by default and MONAI Label sorts by length."""
+    if files := config.get("model_filename", []):
         config["model_filename"] = sorted(files, key=lambda name: (name != "model.pt", name))
 
 

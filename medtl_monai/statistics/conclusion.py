@@ -24,10 +24,11 @@ def conclusion(
     relevant: float | None = None,
     adjusted_p: float | None = None,
     power: float = 0.8,
+    verbs: tuple[str, str] = ("helps", "hurts"),
 ) -> str:
     """What a difference between two arms shows, and for whom; without a difference, what could have been seen.
 
-    "Helps" and "hurts" are said only if the interval leaves zero out and, where one is given, the adjusted p value is
+    One of the verbs is said only if the interval leaves zero out and, where one is given, the adjusted p value is
     at most ``1 - level`` as well.
 
     Args:
@@ -38,6 +39,7 @@ def conclusion(
         relevant: smallest difference that would matter in practice, positive, in units of the score.
         adjusted_p: p value after correction for all comparisons of the family (`holm`).
         power: for the smallest effect and the number of seeds.
+        verbs: what the arm does if it is the better one, and if it is the worse one.
 
     Raises:
         ConfigError: ``better`` is unknown, ``relevant`` is not positive, the adjusted p value is not between the
@@ -47,7 +49,7 @@ def conclusion(
     shown = _is_shown(interval, adjusted_p)
     gains = (interval.difference > 0) == (better == "higher")
     if shown:
-        first = f"{_capital(arm)} {'helps' if gains else 'hurts'} compared with {baseline}, {_scope(interval)}"
+        first = f"{_capital(arm)} {verbs[0] if gains else verbs[1]} compared with {baseline}, {_scope(interval)}"
     else:
         first = f"No difference between {arm} and {baseline} could be shown, {_scope(interval)}"
     parts = [f"{first}: {_numbers(interval, metric, adjusted_p)}."]

@@ -22,6 +22,10 @@ from medtl_monai.study.scores import PairTable, Scores
 LEVEL = 0.95
 
 
+VERDICTS = {False: ("helps", "hurts"), True: ("better", "worse")}
+_VERBS = {False: ("helps", "hurts"), True: ("does better", "does worse")}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """An arm minus scratch at one n.
@@ -56,12 +60,16 @@ class Comparison:
     reason: str = ""
 
     def verdict(self, better: str) -> str:
-        """``helps``, ``hurts``, ``not shown`` or ``not known``: for new seeds, corrected for the family."""
+        """``helps``, ``hurts``, ``not shown`` or ``not known``: for new seeds, corrected for the family.
+
+        ``better`` or ``worse`` instead where the other side was trained for longer: budgets differ, so it is no harm.
+        """
         if self.interval is None or self.p_holm is None:
             return "not known"
         if not _shown(self.interval, self.p_holm):
             return "not shown"
-        return "helps" if (self.interval.difference > 0) == (better == "higher") else "hurts"
+        gains = (self.interval.difference > 0) == (better == "higher")
+        return VERDICTS[self.converged][0 if gains else 1]
 
 
 def compare_all(scores: Scores) -> list[Comparison]:
@@ -157,7 +165,13 @@ def sentences(entry: Comparison, design: Design, metric: str) -> list[str]:
 
     def say(interval: Interval, adjusted: float | None) -> str:
         text = conclusion(
-            interval, arm=name, baseline=baseline, metric=metric, better=design.better, adjusted_p=adjusted
+            interval,
+            arm=name,
+            baseline=baseline,
+            metric=metric,
+            better=design.better,
+            adjusted_p=adjusted,
+            verbs=_VERBS[entry.converged],
         )
         return f"{start}: {text}{_only_uncorrected(interval, adjusted)}"
 

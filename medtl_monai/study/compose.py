@@ -17,6 +17,8 @@ from medtl_monai.study.pictures import metric_words
 _VERDICTS = {
     "helps": "transfer helps",
     "hurts": "transfer hurts",
+    "better": "transfer does better",
+    "worse": "transfer does worse",
     "not shown": "no difference could be shown",
     "not known": "too few pairs for an interval",
 }
@@ -46,7 +48,7 @@ def _count(found: Analysis, entries: Sequence[Comparison], baseline: str) -> str
     parts = [f"{words} in {verdicts[name]}" for name, words in _VERDICTS.items() if verdicts[name]]
     return (
         f"{len(entries)} comparisons with {baseline} ({metric_words(found)}, new seeds on these test cases, corrected "
-        f"for {sum(entry.interval is not None for entry in found.comparisons)} comparisons in all): {', '.join(parts)}."
+        f"for {sum(entry.interval is not None for entry in entries)} comparisons): {', '.join(parts)}."
     )
 
 

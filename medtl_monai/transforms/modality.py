@@ -203,7 +203,7 @@ def ct_resized(
 
 
 def _resized(keys: str, size: Sequence[int]) -> MapTransform:
-    """Smoothed before it is made smaller, so that single voxels do not stand for many."""
+    """Smoothed before it is made smaller, so that single voxels do not stand for many; outside the image it is 0."""
     return Resized(keys, spatial_size=tuple(size), mode="trilinear", anti_aliasing=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 import threading
 from functools import partial
@@ -57,7 +58,10 @@ def test_hippocampus_is_downloaded_with_monais_downloader(tmp_path: Path, monkey
     served.mkdir()
     archive = served / f"{MSD_TASK}.tar"
     (made / "._hippocampus_0001.nii.gz").write_bytes(b"Mac OS X attributes, as in the published archive")
+    labels = {"0": "background", "1": "Anterior", "2": "Posterior"}
+    (made / "dataset.json").write_text(json.dumps({"name": "Hippocampus", "labels": labels}))
     with tarfile.open(archive, "w") as tar:
+        tar.add(made / "dataset.json", f"{MSD_TASK}/dataset.json")
         tar.add(made / "images", f"{MSD_TASK}/imagesTr")
         tar.add(made / "labels", f"{MSD_TASK}/labelsTr")
         tar.add(made / "._hippocampus_0001.nii.gz", f"{MSD_TASK}/imagesTr/._hippocampus_0001.nii.gz")

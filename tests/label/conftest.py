@@ -58,29 +58,6 @@ def save_image(phantom: HippocampusPhantom, path: Path) -> None:
     save_nifti(np.rint(phantom.image).astype(np.int16), phantom.affine, path)
 
 
-def with_cures(bundle: Path) -> Path:
-    """Give a copy of a bundle what the tests are about, where the project's bundle does not have it yet."""
-    train, inference = bundle / "configs" / "train.json", bundle / "configs" / "inference.json"
-    if "segmentation" in bundle.name and "LoadNamedLabeld" not in train.read_text():
-        config = json.loads(train.read_text())
-        config["label_names"] = LABEL_NAMES
-        config["train"]["preprocessing"]["transforms"][1] = {
-            "_target_": "medtl_monai.transforms.named_labels.LoadNamedLabeld", "keys": "label", "label_names": "@label_names",
-        }  # fmt: skip
-        config["initialize"].append({
-            "_target_": "medtl_monai.data.label_order.require_named_labels", "label_names": "@label_names",
-            "cases": ["@train#dataset#data", "@validate#dataset#data"],
-        })  # fmt: skip
-        train.write_text(json.dumps(config))
-    if "classification" in bundle.name and "DeleteItemsd" not in inference.read_text():
-        config = json.loads(inference.read_text())
-        config["postprocessing"]["transforms"].append(
-            {"_target_": "DeleteItemsd", "keys": ["image", "image_meta_dict"]}
-        )
-        inference.write_text(json.dumps(config))
-    return bundle
-
-
 @pytest.fixture(scope="session")
 def label_bundles(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Copies of a segmentation bundle and of a classification bundle, the latter with initial weights."""
@@ -88,9 +65,10 @@ def label_bundles(project: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     copies = {}
     for name in (SEGMENTER, CLASSIFIER):
         kept = shutil.ignore_patterns("eval", "*.json.bak")
-        copies[name] = with_cures(Path(shutil.copytree(project / "bundles" / name, folder / name, ignore=kept)))
-    # As a training leaves it: shorter than model.pt, so MONAI Label would offer it first, and load nothing from it.
-    torch.save({"network": {}, "epoch": 1}, copies[SEGMENTER] / "models" / "last.ckpt")
+        copies[name] = Path(shutil.copytree(project / "bundles" / name, folder / name, ignore=kept))
+    # Of another network, and with a shorter name: MONAI Label would offer it first, and load nothing from it.
+    torch.save({"other.weight": torch.zeros(3)}, copies[SEGMENTER] / "models" / "old.pt")
+    torch.save({"network": {}, "epoch": 1}, copies[SEGMENTER] / "models" / "last.ckpt")  # as a training leaves it
     config = json.loads((copies[CLASSIFIER] / "configs" / "inference.json").read_text())
     network = build_network(config["network"]["name"], out_channels=2, seed=3)
     (copies[CLASSIFIER] / "models").mkdir(exist_ok=True)

@@ -28,12 +28,12 @@ def test_pages_of_other_sites_get_no_answer(server: Server) -> None:
     assert "access-control-allow-origin" not in {name.lower() for name in answer.headers}  # the browser withholds it
 
 
-def test_only_weights_that_fit_are_offered_and_loaded(server: Server) -> None:
+def test_model_pt_comes_first_and_only_weights_that_fit_are_loaded(server: Server) -> None:
     info = server.client.info()
     for part in ("models", "trainers"):
-        assert info[part][SEGMENTER]["config"]["model_filename"] == ["model.pt"]
+        assert info[part][SEGMENTER]["config"]["model_filename"] == ["model.pt", "old.pt"]
     with pytest.raises(server.refusal):  # the stock app answers with a mask of random weights
-        infer(server, "phantom_0", model_filename="last.ckpt")
+        infer(server, "phantom_0", model_filename="old.pt")
     infer(server, "phantom_0", model_filename="model.pt")
 
 
@@ -57,7 +57,7 @@ def test_the_server_knows_what_slicer_shows(server: Server) -> None:
     info = server.client.info()
     assert info["models"][SEGMENTER]["labels"] == {name: int(v) for v, name in LABEL_NAMES.items() if v != "0"}
     assert info["models"][SEGMENTER]["dimension"] == 3
-    assert {"sw_overlap", "sw_batch_size"} <= set(info["models"][SEGMENTER]["config"])
+    assert {"sw_overlap", "sw_batch_size", "test_time_augmentation"} <= set(info["models"][SEGMENTER]["config"])
     assert SEGMENTER in info["trainers"]
     assert {"most_uncertain", "first", "random"} <= set(info["strategies"])
     assert server.client.next_sample("first", {})["id"] == "gland"
@@ -105,6 +105,21 @@ def test_settings_shown_in_slicer_have_an_effect(
         **{"displayable_configs#sw_overlap": 0.0},
     )
     np.testing.assert_array_equal(without, expected)
+
+
+def test_test_time_augmentation_is_the_users_choice(
+    server: Server, label_python: Path, label_bundles: dict[str, Path], studies: SimpleNamespace, tmp_path: Path
+) -> None:
+    plain, mirrored = (infer(server, "phantom_1", test_time_augmentation=on)[0] for on in (False, True))
+    assert (plain != mirrored).any()
+    expected = by_command_line(
+        label_python,
+        label_bundles[SEGMENTER],
+        studies.folder / "phantom_1.nii.gz",
+        tmp_path,
+        **{"displayable_configs#test_time_augmentation": True},
+    )
+    np.testing.assert_array_equal(mirrored, expected)
 
 
 def scores_of(server: Server) -> dict[str, float]:

@@ -181,6 +181,15 @@ def test_the_hierarchical_interval_has_the_mean_of_the_case_scores() -> None:
     assert entry.patients.high - entry.patients.low >= width * (1 - 1e-9)
 
 
+def test_a_longer_training_from_scratch_is_better_and_transfer_does_no_harm() -> None:
+    design = make_design(labelled=(4,), seeds=6, converged_seeds=4)
+    found = analyse(design, *simulate(design, _helps, longer=0.3, seed_sd=0.004))
+    longer = found.comparisons[1]
+    assert longer.verdict("higher") == "worse"
+    assert "does worse compared with training from scratch with 10 times" in sentences(longer, design, "Dice")[0]
+    assert "transfer does worse in 1" in summary(found)[1]
+
+
 def test_converged_scratch_is_paired_by_seed() -> None:
     design = make_design(labelled=(4,), seeds=6, converged_seeds=4)
     found = analyse(design, *simulate(design, _helps, longer=0.08, seed_sd=0.004))

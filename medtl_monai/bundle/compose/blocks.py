@@ -19,7 +19,8 @@ def segments(recipe: Recipe) -> bool:
 def load(recipe: Recipe, key: str) -> Step:
     """Read an image, or a label map."""
     if key == "label":
-        return {"_target_": "medtl_monai.transforms.named_labels.LoadNamedLabeld", "keys": key, "label_names": "@label_names"}
+        named = "medtl_monai.transforms.named_labels.LoadNamedLabeld"
+        return {"_target_": named, "keys": key, "label_names": "@label_names"}
     step = {"_target_": "LoadImaged", "keys": key, "reader": READER}
     return {**step, "colour": "@colour"} if _COLOUR in recipe.knobs else step
 
