@@ -232,6 +232,49 @@ def test_probabilities_after_calibration_are_those_it_states(
     assert sum(losses) / 4 == pytest.approx(found["log_loss"][1], abs=1e-4)
 
 
+def test_pictures_of_what_was_looked_at_on_request(run: Run, trained: SimpleNamespace, tmp_path: Path) -> None:
+    options = {"image_size": QUICK[trained.name]["image_size"], "ckpt_path": trained.folder / "model.pt"}
+    for explain in ("true", "false"):
+        ok(run(trained.name, "configs/inference.json", tmp_path / explain, explain=explain, **options))
+    plain, explained = (tmp_path / name / "predictions.csv" for name in ("false", "true"))
+    assert explained.read_bytes() == plain.read_bytes()
+    assert not (tmp_path / "false" / "saliency").exists()
+    pictures = sorted((tmp_path / "true" / "saliency").glob("*.png"))
+    assert len(pictures) == sum(COUNTS.values())
+    assert Image.open(pictures[0]).size > (200, 100)
+
+
+def test_several_windows_of_ct_slices_are_channels(
+    train: Run, run: Run, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    """Slices in HU through three windows train a network of three channels; pictures have no HU for that."""
+    folder, rng = tmp_path / "data", np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    splits = {}
+    for split in ("training", "validation", "test"):
+        rows = []
+        for i in range(4):
+            hounsfield = rng.normal(35, 8, (60, 60, 1)) + (np.hypot(*(np.mgrid[:60, :60] - 30)) < 8)[..., None] * 40 * (
+                i % 2
+            )
+            hounsfield[:5] = -1000
+            image = nib.Nifti1Image(hounsfield.astype(np.int16), np.diag([-1.0, -1.0, 5.0, 1.0]))
+            nib.save(image, folder / "images" / f"{split}_{i}.nii.gz")
+            rows.append(ClassCase(f"{split}_{i}", f"images/{split}_{i}.nii.gz", i % 2, f"{split}_{i // 2}"))
+        splits[split] = tuple(rows)
+    ClassificationDatalist({0: "normal", 1: "ill"}, splits).save(folder / "datalist.json")
+    windows = {"windows": "['brain','subdural','bone']"}
+    ok(train(BUNDLES[0], tmp_path / "run", dataset_dir=folder, **windows))
+    own = build_network("classifier_squeezenet1_0", in_channels=3).state_dict()
+    left = tensors(tmp_path / "run" / "model.pt")
+    assert {name: tensor.shape for name, tensor in left.items()} == {n: t.shape for n, t in own.items()}
+    options = {"image_size": 64, "ckpt_path": tmp_path / "run" / "model.pt", "dataset_dir": folder / "images"}
+    ok(run(BUNDLES[0], "configs/inference.json", tmp_path / "out", **windows, **options))
+    finished = train(BUNDLES[0], tmp_path / "refused", **windows)
+    assert finished.code != 0
+    assert "a picture has no HU" in finished.output
+
+
 def test_a_calibration_of_another_model_is_refused(run: Run, trained: SimpleNamespace, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trained.folder, tmp_path / "mixed"))
     content = json.loads((folder / "calibration.json").read_text())
