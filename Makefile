@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DATA ?= phantom
 LABEL := .venv-label
 SLICER := .venv-slicer
+DEPLOY := .venv-deploy
 STUDIES ?=
 PORT ?= 8000
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint install install-dev label-demo test-label clean help
+.PHONY: demo test lint install install-dev label-demo test-label test-deploy clean help
 
 help:
 	@echo "make demo [DATA=phantom|hippocampus]   train, evaluate, predict, and write demo/report.html"
@@ -18,6 +19,7 @@ help:
 	@echo "make lint                              ruff and mypy"
 	@echo "make label-demo [STUDIES=DIR] [PORT=]  a MONAI Label server for 3D Slicer, with the hippocampus bundle"
 	@echo "make test-label                        the tests with a real MONAI Label server and 3D Slicer's core"
+	@echo "make test-deploy                       the tests with MONAI Deploy's App SDK"
 
 $(VENV)/installed: pyproject.toml
 	@echo "Installing medtl-monai with torch and torchvision into $(VENV): a few minutes, once"
@@ -66,5 +68,14 @@ test-label: install-dev $(LABEL)/installed $(SLICER)/installed
 	MEDTL_LABEL_PYTHON=$(CURDIR)/$(LABEL)/bin/python MEDTL_SLICER_PYTHON=$(CURDIR)/$(SLICER)/bin/python \
 	    $(BIN)/python -m pytest -q tests/label
 
+$(DEPLOY)/installed: pyproject.toml
+	@echo "Installing medtl-monai and MONAI Deploy's App SDK into $(DEPLOY): a few minutes, once"
+	@$(PYTHON) -m venv $(DEPLOY)
+	@$(DEPLOY)/bin/python -m pip install --quiet --editable . monai-deploy-app-sdk==4.0.0 "highdicom>=0.28" "pytest>=8.0"
+	@touch $@
+
+test-deploy: $(DEPLOY)/installed
+	MEDTL_DEPLOY_PYTHON=$(CURDIR)/$(DEPLOY)/bin/python $(DEPLOY)/bin/python -m pytest -q tests/deploy
+
 clean:
-	rm -rf $(VENV) $(LABEL) $(SLICER) demo label-demo
+	rm -rf $(VENV) $(LABEL) $(SLICER) $(DEPLOY) demo label-demo

@@ -3,7 +3,7 @@
     MEDTL_DATA=... python benchmarks/abdomen_fit.py --work FOLDER [--epochs 60]
 
 This is a check of the bundle (windows, axes, patches, loss, inversion), not of generalisation: training, validation and
-test are the same scan, whose labels are another model's output. Result: ``results/abdomen_fit.json``.
+test are the same scan, whose labels are another model's output. Result: ``results/abdomen_fit_NETWORK.json``.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main() -> None:
             {key: row[key] for key in ("structure", "dice", "hd95_mm", "volume_ml", "true_volume_ml")} for row in rows
         ],
     }
-    (RESULTS / "abdomen_fit.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / f"abdomen_fit_{options.network}.json").write_text(json.dumps(result, indent=2) + "\n")
     for row in rows:
         print(row["structure"], row["dice"])
 

@@ -67,6 +67,7 @@ ALLOWED = {
         *("bundle", "bundle/planning", "bundle/compose"),
     },
     "label": {"errors", "io", "data"},
+    "deploy": {"__init__", "errors", "io"},
     "cli": {
         "__init__",
         "errors",

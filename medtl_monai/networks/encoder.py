@@ -21,6 +21,8 @@ class Encoder(StagedNetwork):
         channels: feature channels of each level, from shallow to deep.
         strides: for each level, the input voxels per feature voxel along each spatial axis.
         min_size: smallest input length that the published layers can work on, along the axes that they shorten.
+        margin: pixels to add before and after the image, along the axes that are shortened, so that every level has
+            exactly the input's length divided by its stride; only for layers that are published without padding.
         size_multiple: those input lengths have to be multiples of it (1: any length will do).
         adaptation: tensor name -> names of the rules in :data:`medtl_monai.weights.adapt.ADAPTATIONS` that turn the
             published tensor into this network's, in order; tensors that it does not name are taken as published.
@@ -33,6 +35,7 @@ class Encoder(StagedNetwork):
         self.channels = tuple[int, ...]()
         self.strides = tuple[tuple[int, ...], ...]()
         self.min_size = 1
+        self.margin = (0, 0)
         self.size_multiple = 1
         self.adaptation = dict[str, tuple[str, ...]]()
 
@@ -44,6 +47,11 @@ class Encoder(StagedNetwork):
 def size_multiples(encoder: Encoder) -> list[int]:
     """The number that the input length along each axis has to be a multiple of."""
     return [encoder.size_multiple if stride > 1 else 1 for stride in encoder.strides[-1]]
+
+
+def margins(encoder: Encoder) -> list[int]:
+    """Pixels to add to an image for dense prediction, as ``F.pad`` takes them: last axis first, before and after."""
+    return [pixels for stride in reversed(encoder.strides[-1]) for pixels in (encoder.margin if stride > 1 else (0, 0))]
 
 
 def min_sizes(encoder: Encoder) -> list[int]:

@@ -26,7 +26,9 @@ _LAYOUTS = {
     "efficientnet_b0": Layout("features.0.0", (1, 2, 3, 5, 8), (16, 24, 40, 112, 1280), _FIVE, (0, 1, 2, 3, 4, 6)),
     "efficientnet_b3": Layout("features.0.0", (1, 2, 3, 5, 8), (24, 32, 48, 136, 1536), _FIVE, (0, 1, 2, 3, 4, 6)),
     "mobilenet_v3_large": Layout("features.0.0", (1, 3, 6, 12, 16), (16, 24, 40, 112, 960), _FIVE, (0, 1, 2, 4, 7, 13)),
-    "squeezenet1_0": Layout("features.0", (1, 5, 10, 12), (96, 256, 512, 512), (2, 4, 8, 16), (0, 3, 6, 11), 21),
+    "squeezenet1_0": Layout(
+        "features.0", (1, 5, 10, 12), (96, 256, 512, 512), (2, 4, 8, 16), (0, 3, 6, 11), 21, margin=(2, 3)
+    ),
     "convnext_tiny": Layout("features.0.0", (1, 3, 5, 7), (96, 192, 384, 768), _FOUR, (0, 1, 2, 4, 6), 32),
 }
 _VGG16 = Layout(

@@ -23,6 +23,7 @@ class Layout:
         strides: input pixels per feature pixel of each level.
         cuts: index of the first layer of each stage; the last stage goes to the end.
         min_size: smallest image length that all layers can work on.
+        margin: pixels to add before and after an image, so that every level has its length divided by the stride.
     """
 
     stem: str
@@ -31,6 +32,7 @@ class Layout:
     strides: tuple[int, ...]
     cuts: tuple[int, ...]
     min_size: int = 1
+    margin: tuple[int, int] = (0, 0)
 
 
 def stages_of(features: nn.Sequential, cuts: Sequence[int]) -> dict[str, tuple[str, ...]]:
@@ -61,7 +63,7 @@ class FeaturesEncoder(ImageNetEncoder):
         self.taps = list(layout.taps)
         self.channels = layout.channels
         self.strides = tuple((stride, stride) for stride in layout.strides)
-        self.min_size = layout.min_size
+        self.min_size, self.margin = layout.min_size, layout.margin
         self.stages = stages_of(features, layout.cuts)
 
     def collect(self, image: torch.Tensor) -> list[torch.Tensor]:

@@ -26,6 +26,13 @@ def pad_to(image: torch.Tensor, multiple: list[int], minimum: list[int]) -> torc
     return F.pad(image, padding, mode="replicate")
 
 
+def add_margin(image: torch.Tensor, margin: list[int]) -> torch.Tensor:
+    """``image`` ``(B, C, H, W[, D])`` with edge values around it; ``margin`` as ``F.pad`` takes it."""
+    if max(margin) == 0:
+        return image
+    return F.pad(image, margin, mode="replicate")
+
+
 def crop_to(image: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """The near corner of ``image`` ``(B, C, ...)`` in the spatial size of ``like``: what :func:`pad_to` added goes."""
     for axis in range(2, like.dim()):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from medtl_monai.errors import ConfigError
-from medtl_monai.networks.encoder import Encoder, min_sizes
-from medtl_monai.networks.padding import crop_to, pad_to
+from medtl_monai.networks.encoder import Encoder, margins, min_sizes
+from medtl_monai.networks.padding import add_margin, crop_to, pad_to
 from medtl_monai.networks.staged import StagedNetwork
 
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -50,8 +50,11 @@ class TransferDense(StagedNetwork):
     """A pretrained encoder and a linear classifier of voxels on the features of all its levels.
 
     Input ``(B, in_channels, H, W[, D])`` of any size: it is padded inside, with its edge values, to multiples of the
-    deepest stride; the output ``(B, out_channels, H, W[, D])`` holds logits on the input's own voxels. The features are
-    those of :func:`medtl_monai.transfer.features.dense_features`. Stages: those of the encoder, then ``head``.
+    deepest stride, and where the published stem does not pad by a margin, so that the maps of all levels lie on one
+    grid whatever the size; the output ``(B, out_channels, H, W[, D])`` holds logits on the input's own voxels. The
+    features are those of :func:`medtl_monai.transfer.features.dense_features`.
+
+    Stages: those of the encoder, then ``head``.
 
     Args:
         encoder: the encoder; its attributes ``intensity`` and ``orientation`` become those of the network.
@@ -71,11 +74,12 @@ class TransferDense(StagedNetwork):
             "head": ("dense_head",),
         }
         self.multiple = list(encoder.strides[-1])
+        self.margin = margins(encoder)
         self.minimum = [max(least, step) for least, step in zip(min_sizes(encoder), self.multiple, strict=True)]
 
     def task_input(self, image: torch.Tensor) -> list[torch.Tensor]:
         """The encoder's feature maps."""
-        return list(self.encoder(pad_to(image, self.multiple, self.minimum)))
+        return list(self.encoder(add_margin(pad_to(image, self.multiple, self.minimum), self.margin)))
 
     def task_output(self, features: list[torch.Tensor], image: torch.Tensor) -> torch.Tensor:
         """Logits from the encoder's feature maps."""
@@ -109,4 +113,4 @@ class TransferDense(StagedNetwork):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, out_channels, H, W[, D])`` for an image ``(B, in_channels, H, W[, D])``."""
         padded = pad_to(image, self.multiple, self.minimum)
-        return crop_to(self.dense_head(self.encoder(padded), list(padded.shape[2:])), image)
+        return crop_to(self.dense_head(self.encoder(add_margin(padded, self.margin)), list(padded.shape[2:])), image)

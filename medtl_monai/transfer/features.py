@@ -14,8 +14,8 @@ from torch import nn
 
 from medtl_monai.errors import ConfigError, DataError
 from medtl_monai.lookup import look_up
-from medtl_monai.networks.encoder import Encoder, min_sizes, size_multiples
-from medtl_monai.networks.padding import pad_to
+from medtl_monai.networks.encoder import Encoder, margins, min_sizes, size_multiples
+from medtl_monai.networks.padding import add_margin, pad_to
 from medtl_monai.networks.staged import StagedNetwork
 from medtl_monai.transfer.feature_backends import Computed, require_equal, traced
 from medtl_monai.transfer.matching import encoder_of
@@ -209,7 +209,7 @@ def dense_features(network: StagedNetwork, image: torch.Tensor, voxels: ArrayLik
     with _frozen(encoder, batch.device):
         levels = [
             F.grid_sample(maps.float(), grid.float(), "bilinear", padding_mode="border", align_corners=False)
-            for maps in encoder(padded)
+            for maps in encoder(add_margin(padded, margins(encoder)))
         ]
     return torch.cat([level.flatten(2)[0].T for level in levels], dim=1)
 
