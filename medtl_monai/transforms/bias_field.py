@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Hashable, Mapping
+from types import ModuleType
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from medtl_monai.errors import IntensityError
+from medtl_monai.errors import ConfigError, IntensityError
 from medtl_monai.transforms.intensity import like, to_array
 from medtl_monai.transforms.names import case_of
+
+
+def _itk() -> ModuleType:
+    try:
+        return importlib.import_module("itk")
+    except ImportError as error:
+        raise ConfigError(
+            "the correction of bias fields needs the package itk",
+            expected="itk installed",
+            got=str(error),
+            remedy="pip install 'medtl-monai[bias-field]', or leave bias_field off",
+        ) from error
 
 
 def corrected(image: torch.Tensor, shrink: int = 4) -> torch.Tensor:
@@ -26,9 +40,9 @@ def corrected(image: torch.Tensor, shrink: int = 4) -> torch.Tensor:
 
     Raises:
         IntensityError: several channels, or no positive values.
+        ConfigError: itk is not installed.
     """
-    import itk
-
+    itk = _itk()
     values = to_array(image)
     if values.shape[0] != 1 or not (values > 0).any():
         raise IntensityError(

@@ -342,7 +342,7 @@ def test_inference_gives_what_evaluation_gives(
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_without_weights_or_data(run: Run, name: str, tmp_path: Path) -> None:
-    finished = run(name, "configs/inference.json", tmp_path)
+    finished = run(name, "configs/inference.json", tmp_path, ckpt_path=tmp_path / "model.pt")
     assert finished.code != 0
     assert "no trained weights" in finished.output
     assert "--config_file configs/train.json" in finished.output
@@ -420,3 +420,15 @@ def test_the_knobs_are_those_of_the_segmentation_bundle(project: Path) -> None:
         assert handlers[0] == handlers[1]
         knobs = ("source", "commercial", "reestimate_norm", "strategy", "labelled", "seed", "resume", "val_interval")
         assert [train[knob] for knob in knobs] == [model[knob] for knob in knobs]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_shipped_weights_are_what_their_calibration_says(project: Path, name: str) -> None:
+    """Flat, of the default network, with the lineage of their source in the metadata."""
+    models = project / "bundles" / name / "models"
+    content = json.loads((models / "calibration.json").read_text())
+    assert content["model_sha256"] == sha256(models / "model.pt")
+    network = build_network(config(project, name, "inference")["network"]["name"], out_channels=2)
+    network.load_state_dict(torch.load(models / "model.pt", weights_only=True))
+    (source,) = config(project, name, "metadata")["weights_lineage"]
+    assert (source["source"], source["licence"]) == ("imagenet_squeezenet1_0_pruned", "BSD-2-Clause")
