@@ -170,3 +170,12 @@ def test_metadata_agrees_with_the_network(project: Path, name: str) -> None:
     with torch.no_grad():
         output = network(torch.zeros(1, 1, *size))
     assert list(output.shape[1:]) == [metadata["network_data_format"]["outputs"]["pred"]["num_channels"], *size]
+
+
+def test_shipped_slice_weights(project: Path) -> None:
+    """Flat, of the default network, with the lineage of their source in the metadata."""
+    bundle = project / "bundles" / SLICES
+    network = build_network("unet_squeezenet1_0", out_channels=3)
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    (source,) = json.loads((bundle / "configs" / "metadata.json").read_text())["weights_lineage"]
+    assert (source["source"], source["licence"]) == ("imagenet_squeezenet1_0_pruned", "BSD-2-Clause")
