@@ -42,9 +42,9 @@ def test_label_values_with_gaps_become_channels_and_come_back(tmp_path: Path) ->
     write_configurations(recipe, tmp_path)
     train = json.loads((tmp_path / "configs" / "train.json").read_text())
     forth = {"_target_": "MapLabelValued", "keys": "label", "orig_labels": [0, 5, 9], "target_labels": [0, 1, 2]}
-    back = {"_target_": "MapLabelValued", "keys": "pred", "orig_labels": [0, 1, 2], "target_labels": [0, 5, 9]}
     assert forth in train["train"]["preprocessing"]["transforms"]
-    assert back in configurations(recipe)["inference.json"]["postprocessing"]["transforms"]
+    save = configurations(recipe)["inference.json"]["postprocessing"]["transforms"][-1]
+    assert (save["_target_"].rsplit(".", 1)[1], save["values"]) == ("SaveImageValuesd", "@label_values")
     assert train["label_values"] == [0, 5, 9]
 
 

@@ -66,7 +66,12 @@ def drop(where: str) -> Change:
 
 def also(*changes: Change) -> Change:
     """Several changes."""
-    return lambda bundle, made: [change(bundle, made) for change in changes][:0] and None
+
+    def change(bundle: Path, made: Configs) -> None:
+        for one in changes:
+            one(bundle, made)
+
+    return change
 
 
 def file(name: str, content: str | bytes) -> Change:

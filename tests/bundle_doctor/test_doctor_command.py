@@ -30,7 +30,7 @@ def test_text_and_exit_states(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [line.split()[:2] for line in lines[:2]] == [["ok", "D4"], ["FAIL", "D11"]]
     assert lines[2].strip().startswith("configs/metadata.json:1: no organ")
     assert lines[3].strip().startswith("cure: add it")
-    assert lines[-1] == f"passed: 2, failed: 1, not applicable: 0, not run: {len(ROWS) - 3}"
+    assert lines[-1] == f"passed: 2, warnings: 0, failed: 1, not applicable: 0, not run: {len(ROWS) - 3}"
     assert main(["doctor", str(bundle), "--only", FEW, "--skip", "D11"]) == 0
     assert main(["doctor", str(tmp_path / "none")]) == 2
     assert main(["doctor", str(bundle), "--only", "K99"]) == 2

@@ -18,7 +18,10 @@ from medtl_monai.bundle.lint_findings import RULES
 from medtl_monai.cli import main
 from medtl_monai.errors import ConfigError
 
-BUNDLES = ("hippocampus_mri_segmentation", "adrenal_ct_classification", "hemorrhage_ct_classification")
+BUNDLES = (
+    *("hippocampus_mri_segmentation", "hippocampus_mri_slice_segmentation", "abdomen_ct_segmentation"),
+    *("adrenal_ct_classification", "hemorrhage_ct_classification"),
+)
 MOST_SECONDS = 3.0
 
 

@@ -412,7 +412,7 @@ def test_metadata_agrees_with_network_and_configurations(project: Path, name: st
 
 def test_the_knobs_are_those_of_the_segmentation_bundle(project: Path) -> None:
     model = config(project, "hippocampus_mri_segmentation", "train")
-    own = {"patch_size", "label_values", "both", "spacing", "bias_field"}
+    own = {"patch_size", "label_values", "label_names", "both", "spacing", "bias_field", "out_channels"}
     for name in BUNDLES:
         train = config(project, name, "train")
         assert set(model) - own <= set(train)

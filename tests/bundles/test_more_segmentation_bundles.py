@@ -106,7 +106,14 @@ def abdomen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_abdomen_learns_other_organs_by_their_values(run: Run, abdomen: Path, tmp_path: Path) -> None:
     """A small network stands in for MedicalNet's; the organs are those of the user's data."""
     organs = {"label_values": "[0,1,2]", "network": "unet"}
-    small = {"patch_size": "[24,24,24]", "epochs": 16, "val_interval": 16, "spacing": "[2,2,2]", "cases_per_epoch": 8}
+    small = {
+        "patch_size": "[24,24,24]",
+        "epochs": 30,
+        "val_interval": 30,
+        "spacing": "[2,2,2]",
+        "cases_per_epoch": 8,
+        "learning_rate": 0.003,
+    }
     ok(run(ABDOMEN, "configs/train.json", dataset_dir=abdomen, output_dir=tmp_path / "run", **organs, **small))
     together = "['configs/train.json','configs/evaluate.json']"
     named = "{'0': 'background', '1': 'spleen', '2': 'right kidney'}"

@@ -268,7 +268,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str) ->
         torch.save(torch.zeros(3), path)
     else:
         path.write_bytes(b"" if damage == "empty" else b"hello")
-    with pytest.raises(WeightsError, match=r"checkpoint is damaged.*last\.pt"):
+    with pytest.raises(WeightsError, match=r"checkpoint is damaged.*last\.ckpt"):
         read_checkpoint(path)
 
 

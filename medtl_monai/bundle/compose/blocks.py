@@ -31,19 +31,18 @@ def prepare(recipe: Recipe, keys: str) -> Step:
     return {target[0]: target[1], "network": "@network_def", "keys": keys, **dict(arguments)}
 
 
-def renumber(recipe: Recipe, key: str, *, back: bool = False) -> list[Step]:
-    """Label values to channels, or back, where they differ."""
+def renumber(recipe: Recipe, key: str) -> list[Step]:
+    """Label values to channels, where they differ."""
     if not recipe.renumbered:
         return []
     values, channels = recipe.values, list(range(recipe.classes))
-    first, second = (channels, values) if back else (values, channels)
-    return [{"_target_": "MapLabelValued", "keys": key, "orig_labels": first, "target_labels": second}]
+    return [{"_target_": "MapLabelValued", "keys": key, "orig_labels": values, "target_labels": channels}]
 
 
 def channels(recipe: Recipe) -> dict[str, Any]:
     """Arguments of network factories for input and output channels."""
     entering = {"in_channels": "$len(@windows)"} if "windows" in recipe.knobs else {}
-    count = "@classes" if recipe.task == "classification" else "$len(@label_values)"
+    count = "@classes" if recipe.task == "classification" else "@out_channels"
     return {**entering, "out_channels": count}
 
 

@@ -13,7 +13,6 @@ from medtl_monai.bundle.compose.blocks import (
     load,
     network_def,
     prepare,
-    renumber,
     require_cases,
     require_weights,
 )
@@ -69,7 +68,7 @@ def _knobs(recipe: Recipe) -> dict[str, Any]:
         **recipe.knobs,
     }
     if recipe.task == "segmentation":
-        return {**found, "label_values": recipe.values}
+        return {**found, "label_values": recipe.values, "out_channels": "$len(@label_values)"}
     own = {"batch_size": recipe.batch_size, "explain": False, "classes": recipe.classes, "class_names": recipe.texts}
     return {**found, **own}
 
@@ -91,6 +90,23 @@ def _inferer(recipe: Recipe) -> Step:
 
 
 def _masks(recipe: Recipe) -> Step:
+    saving: Step = {
+        "output_dir": "@output_dir",
+        "output_dtype": "$np.uint8" if max(recipe.values) < 256 else "$np.uint16",
+        "output_postfix": "seg",
+        "separate_folder": False,
+        "writer": "medtl_monai.io.writer.AtomicNiftiWriter",
+        "output_name_formatter": {"_target_": f"{_WORKFLOWS}.output_name.by_input", "_mode_": "callable"},
+        "print_log": False,
+    }
+    save: Step = {"_target_": "SaveImaged", "keys": "pred", **saving}
+    if recipe.renumbered:
+        save = {
+            "_target_": "medtl_monai.transforms.saved_values.SaveImageValuesd",
+            "keys": "pred",
+            "values": "@label_values",
+            "settings": saving,
+        }
     steps = [
         {"_target_": "Activationsd", "keys": "pred", "softmax": True},
         {
@@ -101,18 +117,7 @@ def _masks(recipe: Recipe) -> Step:
             "nearest_interp": False,
         },
         {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-        *renumber(recipe, "pred", back=True),
-        {
-            "_target_": "SaveImaged",
-            "keys": "pred",
-            "output_dir": "@output_dir",
-            "output_dtype": "$np.uint8" if max(recipe.values) < 256 else "$np.uint16",
-            "output_postfix": "seg",
-            "separate_folder": False,
-            "writer": "medtl_monai.io.writer.AtomicNiftiWriter",
-            "output_name_formatter": {"_target_": f"{_WORKFLOWS}.output_name.by_input", "_mode_": "callable"},
-            "print_log": False,
-        },
+        save,
     ]
     return {"_target_": "Compose", "transforms": steps}
 

@@ -44,6 +44,7 @@ def knobs(recipe: Recipe) -> dict[str, Any]:
             "patch_size": list(recipe.patch_size or ()),
             "label_values": recipe.values,
             "label_names": recipe.value_texts,
+            "out_channels": "$len(@label_values)",
             "both": ["image", "label"],
         }
     return {**found, "classes": recipe.classes}

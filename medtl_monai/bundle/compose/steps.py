@@ -75,5 +75,5 @@ def to_onehot(recipe: Recipe) -> Step:
         "_target_": "AsDiscreted",
         "keys": ["pred", "label"],
         "argmax": [True, False],
-        "to_onehot": "$len(@label_values)",
+        "to_onehot": "@out_channels",
     }

@@ -14,7 +14,7 @@ from medtl_monai.bundle.doctor.outcome import Outcome, failed, judged, not_appli
 from medtl_monai.bundle.doctor.outputs import wrong_outputs
 from medtl_monai.bundle.doctor.processes import Finished, Processes
 from medtl_monai.bundle.doctor.subject import Subject, at
-from medtl_monai.bundle.doctor.synthetic import Cases, make_cases
+from medtl_monai.bundle.doctor.synthetic import TRAINING, Cases, make_cases
 
 Place = Literal["root", "elsewhere"]
 _META = "configs/metadata.json"
@@ -166,14 +166,23 @@ def train(session: Session) -> Outcome:
     bundle = session.copy()
     before = {path: path.stat().st_mtime_ns for path in bundle.rglob("*.pt")}
     options = {"config_file": "configs/train.json", "meta_file": _META, "train#trainer#max_epochs": 1}
-    root = session.subject.program("train")
-    options |= {"val_interval": 1} if root is not None and at(root, "val_interval") is not None else {}
-    finished = session.processes.command("run", options | session.data_for("train"), bundle)
+    options |= _short(session.subject) | session.data_for("train")
+    finished = session.processes.command("run", options, bundle)
     if finished.code:
         return failed(finished.error, "run it and see", "configs/train.json")
     if not any(before.get(path) != path.stat().st_mtime_ns for path in bundle.rglob("*.pt")):
         return failed("training wrote no weights", "save them in a handler", "configs/train.json")
     return judged([])
+
+
+def _short(subject: Subject) -> dict[str, int]:
+    """Knobs of an epoch that is validated and draws no more cases than there are, where the training has them."""
+    root = subject.program("train")
+    found = {name: at(root, name) if root is not None else None for name in ("val_interval", "cases_per_epoch")}
+    knobs = {"val_interval": 1} if found["val_interval"] is not None else {}
+    drawn = found["cases_per_epoch"]
+    more = {"cases_per_epoch": TRAINING} if drawn is not None and type(drawn.value) is int else {}
+    return knobs | more
 
 
 def evaluate(session: Session) -> Outcome:

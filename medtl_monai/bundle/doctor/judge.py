@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from medtl_monai.bundle.doctor import commands, configs, layout, metadata
+from medtl_monai.bundle.doctor import channel_names, commands, configs, layout, metadata
 from medtl_monai.bundle.doctor.commands import Session
 from medtl_monai.bundle.doctor.outcome import Outcome, failed, judged, not_applicable, not_run
 from medtl_monai.bundle.doctor.outputs import mask_for
 from medtl_monai.bundle.doctor.processes import Finished
 from medtl_monai.bundle.doctor.subject import Subject
-from medtl_monai.bundle.doctor.synthetic import is_ct
+from medtl_monai.bundle.doctor.synthetic import is_ct, reads_pictures_alone
 from medtl_monai.bundle.lint_findings import LintFinding
 from medtl_monai.bundle.lint_names import words
 
@@ -41,7 +41,7 @@ STATIC: dict[str, Callable[[Subject, list[LintFinding]], Outcome]] = {
     "D3": lambda subject, lint: metadata.tensor_keys(subject),
     "D4": lambda subject, lint: metadata.name_and_changelog(subject),
     "D5": lambda subject, lint: metadata.tensor_names(subject),
-    "D6": lambda subject, lint: metadata.channel_names(subject),
+    "D6": lambda subject, lint: channel_names.channel_names(subject),
     "D7": lambda subject, lint: metadata.output_type(subject),
     "D9": lambda subject, lint: metadata.versions(subject),
     "D10": lambda subject, lint: configs.no_metadata(subject),
@@ -199,6 +199,9 @@ def label_training(session: Session) -> Outcome:
 
 def deploy(session: Session) -> Outcome:
     """DEPLOY."""
+    if reads_pictures_alone(session.subject):
+        kinds = session.subject.metadata.get("data_type")
+        return not_applicable(f"reads {kinds} alone, and Deploy's operators hand over DICOM series")
     finished, script, _ = session.exported()
     if finished.code:
         return not_run("there is no TorchScript: see CLI-EXPORT")

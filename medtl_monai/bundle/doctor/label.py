@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nibabel as nib
@@ -43,7 +43,7 @@ def inference(subject: Subject, data: Mapping[str, Any]) -> Outcome:
         note = EMULATED
     if mask.min() == mask.max():
         note += "; the mask has one value only, so whether it is turned over is not shown"
-    return judged(_wrong_mask(mask, data["image"], data["mask"]), note)
+    return judged(_wrong_mask(mask, data["image"], data["mask"], subject.values("inference")), note)
 
 
 def classification(subject: Subject, data: Mapping[str, Any]) -> Outcome:
@@ -96,7 +96,7 @@ def _restored(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "pred": result[0] if squeezed else result}
 
 
-def _wrong_mask(mask: np.ndarray, image: str, written: str) -> list[Problem]:
+def _wrong_mask(mask: np.ndarray, image: str, written: str, values: Sequence[int]) -> list[Problem]:
     file, remedy = "configs/inference.json", "end postprocessing with Invertd, AsDiscreted (argmax), SaveImaged"
     size = nib.load(image).shape[:3] if image.endswith(".nii.gz") else None
     mask = mask[0] if size is None and mask.ndim == 3 and mask.shape[0] == 1 else mask
@@ -104,16 +104,24 @@ def _wrong_mask(mask: np.ndarray, image: str, written: str) -> list[Problem]:
         return [Problem(f"the mask has the shape {mask.shape}, the image {size}", remedy, file)]
     if np.any(mask != np.round(mask)) or mask.min() < 0 or mask.max() > _CLASSES_PER_VOXEL:
         return [Problem("the mask does not hold whole numbers up to 255", remedy, file)]
-    different = _difference(mask, image, written) if written and size is not None else 0.0
+    different = _least_difference(mask, image, written, values) if written and size is not None else 0.0
     if different:
         message = f"{different:.1%} of the voxels differ from the mask of the command line: is it turned over?"
         return [Problem(message, remedy, file)]
     return []
 
 
+def _least_difference(mask: np.ndarray, image: str, written: str, values: Sequence[int]) -> float:
+    """Of the mask as it is, and of its channels as label values: the saver, which Label takes out, may renumber."""
+    found = _difference(mask, image, written)
+    if not found or mask.max() >= len(values):
+        return found
+    return min(found, _difference(np.asarray(values)[mask.astype(np.int64)], image, written))
+
+
 def _difference(mask: np.ndarray, image: str, written: str) -> float:
     """Share of voxels, in space, that differ: Label gives the mask the image's affine, the command line its own."""
-    here = nib.as_closest_canonical(nib.Nifti1Image(mask.astype(np.uint8), nib.load(image).affine))
+    here = nib.as_closest_canonical(nib.Nifti1Image(mask.astype(np.uint16), nib.load(image).affine))
     there = nib.as_closest_canonical(nib.load(written))
     if here.shape != there.shape:
         return 1.0

@@ -1,4 +1,4 @@
-"""Rows about metadata.json: D1 to D7, D9, D11."""
+"""Rows about metadata.json: D1 to D5, D7, D9, D11."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ _TENSOR: dict[str, type | tuple[type, ...]] = {
 }
 _EXACT = re.compile(r"\d+(\.\d+)*([abc.]?(rc|post|dev)?\d+)?(\+[\w.]+)?")
 _BASE = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
-_LARGEST_MASK = 255
 
 
 def _line(subject: Subject, *keys: str) -> int:
@@ -41,7 +40,8 @@ def _line(subject: Subject, *keys: str) -> int:
     return node.line if node is not None else 1
 
 
-def _problem(subject: Subject, message: str, remedy: str, *keys: str) -> Problem:
+def problem_at(subject: Subject, message: str, remedy: str, *keys: str) -> Problem:
+    """A problem of metadata.json, on the line of a key in nested mappings."""
     return Problem(message, remedy, FILE, _line(subject, *keys))
 
 
@@ -50,7 +50,7 @@ def schema_name(subject: Subject) -> Outcome:
     schema = subject.metadata.get("schema")
     if isinstance(schema, str) and re.search(r"/meta_schema_\d{8}\.json$", schema):
         return judged([], "" if schema.endswith("20240725.json") else "an older schema than that of 2024-07-25")
-    return judged([_problem(subject, f"schema is {schema!r}", f"write {SCHEMA}", "schema")])
+    return judged([problem_at(subject, f"schema is {schema!r}", f"write {SCHEMA}", "schema")])
 
 
 def required_keys(subject: Subject) -> Outcome:
@@ -63,10 +63,10 @@ def required_keys(subject: Subject) -> Outcome:
     problems = []
     for key, kind in kinds.items():
         if key not in meta:
-            problems.append(_problem(subject, f"no key {key}", "add it: the schema requires it"))
+            problems.append(problem_at(subject, f"no key {key}", "add it: the schema requires it"))
         elif not isinstance(meta[key], kind):
             message = f"{key} is {type(meta[key]).__name__}"
-            problems.append(_problem(subject, message, f"write a {kind.__name__}", key))
+            problems.append(problem_at(subject, message, f"write a {kind.__name__}", key))
     return judged(problems)
 
 
@@ -79,11 +79,11 @@ def tensor_keys(subject: Subject) -> Outcome:
     for side in ("inputs", "outputs"):
         tensors = formats.get(side)
         if not isinstance(tensors, dict) or not tensors:
-            problems.append(_problem(subject, f"no {side}", "declare them", "network_data_format"))
+            problems.append(problem_at(subject, f"no {side}", "declare them", "network_data_format"))
             continue
         for name, tensor in tensors.items():
             place = ("network_data_format", side, name)
-            problems += [_problem(subject, f"{side} {name}: {wrong}", cure, *place) for wrong, cure in _wrong(tensor)]
+            problems += [problem_at(subject, f"{side} {name}: {wrong}", cure, *place) for wrong, cure in _wrong(tensor)]
     return judged(problems)
 
 
@@ -106,11 +106,11 @@ def name_and_changelog(subject: Subject) -> Outcome:
     """D4."""
     meta, problems = subject.metadata, []
     if not meta.get("name") or not isinstance(meta.get("name"), str):
-        problems.append(_problem(subject, "no name", "add a name"))
+        problems.append(problem_at(subject, "no name", "add a name"))
     changelog = meta.get("changelog")
     if not isinstance(changelog, dict) or meta.get("version") not in changelog:
         message = f"changelog has no entry for version {meta.get('version')}"
-        problems.append(_problem(subject, message, "say what is new in it", "changelog"))
+        problems.append(problem_at(subject, message, "say what is new in it", "changelog"))
     return judged(problems)
 
 
@@ -124,43 +124,8 @@ def tensor_names(subject: Subject) -> Outcome:
         if first is not None and first != wanted:
             message = f"the first of {side} is {first}"
             remedy = f"call it {wanted}: MONAI Label and Deploy know no other name"
-            problems.append(_problem(subject, message, remedy, "network_data_format", side))
+            problems.append(problem_at(subject, message, remedy, "network_data_format", side))
     return judged(problems)
-
-
-def channel_names(subject: Subject) -> Outcome:
-    """D6: keys "0", "1", ... for all channels, different names, no class called background, values that fit a mask."""
-    place = ("network_data_format", "outputs", "pred")
-    problems = []
-    for side, key in (("inputs", "image"), ("outputs", "pred")):
-        tensor = subject.tensor(side)  # type: ignore[arg-type]
-        names = tensor.get("channel_def")
-        for message in _wrong_names(names, tensor.get("num_channels")) if "channel_def" in tensor else ():
-            place = ("network_data_format", side, key)
-            problems.append(_problem(subject, f"{side}: {message}", 'write {"0": "background", ...}', *place))
-    names = subject.tensor("outputs").get("channel_def")
-    if not isinstance(names, dict):
-        problems.append(
-            _problem(subject, "pred has no channel_def", "name its channels: MONAI Label shows them", *place)
-        )
-    elif subject.task == "segmentation" and all(isinstance(name, str) for name in names.values()):
-        late = [key for key, name in names.items() if name.lower() == "background" and key != "0"]
-        problems += [_problem(subject, f"channel {key} is background", "0 is background", *place) for key in late]
-    return judged(problems)
-
-
-def _wrong_names(names: object, channels: object) -> list[str]:
-    if not isinstance(names, dict) or not all(isinstance(name, str) and name for name in names.values()):
-        return ["channel_def is no mapping of texts"]
-    found = []
-    expected = [str(index) for index in range(channels)] if type(channels) is int else []
-    if type(channels) is int and channels > 1 and sorted(names) != sorted(expected):
-        found.append(f"channel_def names {', '.join(names)} of {channels} channels")
-    if any(not key.isdecimal() or int(key) > _LARGEST_MASK for key in names):
-        found.append(f"a key of channel_def is no number up to {_LARGEST_MASK}")
-    if len({name.lower() for name in names.values()}) < len(names):
-        found.append("two channels have one name")
-    return found
 
 
 def output_type(subject: Subject) -> Outcome:
@@ -172,13 +137,13 @@ def output_type(subject: Subject) -> Outcome:
     if found == wanted:
         return judged([])
     place = ("network_data_format", "outputs", "pred")
-    return judged([_problem(subject, f"type of pred is {found!r}", f"a {subject.task} has {wanted}", *place)])
+    return judged([problem_at(subject, f"type of pred is {found!r}", f"a {subject.task} has {wanted}", *place)])
 
 
 def modality_and_organ(subject: Subject) -> Outcome:
     """D11."""
     absent = [key for key in ("modality", "organ") if not isinstance(subject.metadata.get(key), str)]
-    problems = [_problem(subject, f"no {key}", "add it: MONAI Deploy's generator reads it") for key in absent]
+    problems = [problem_at(subject, f"no {key}", "add it: MONAI Deploy's generator reads it") for key in absent]
     exact = subject.metadata.get("task") == "classification"
     note = "Deploy's generator writes JSON only if task is exactly 'classification'; write an operator of your own"
     return judged(problems, note if subject.task == "classification" and not exact else "")

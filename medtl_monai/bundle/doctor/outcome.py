@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-State = Literal["pass", "fail", "not applicable", "not run"]
+State = Literal["pass", "warning", "fail", "not applicable", "not run"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The state of one row, with its problems (of a failure) and a note (the reason, or what was done)."""
+    """The state of one row, with its problems (of a failure or warning) and a note (the reason, or what was done)."""
 
     state: State
     problems: tuple[Problem, ...] = ()
@@ -49,6 +49,12 @@ def judged(problems: Iterable[Problem], note: str = "") -> Outcome:
     """Passed if there are no problems, else failed with all of them."""
     found = tuple(problems)
     return Outcome("fail" if found else "pass", found, note)
+
+
+def warned(problems: Iterable[Problem]) -> Outcome:
+    """In order, but for something that users have to know; passed if there is nothing."""
+    found = tuple(problems)
+    return Outcome("warning" if found else "pass", found)
 
 
 def failed(message: str, remedy: str, file: str = "", line: int = 1) -> Outcome:

@@ -39,10 +39,10 @@ def wrong_outputs(subject: Subject, cases: Cases, output: Path) -> Iterator[Prob
         if mask is None:
             yield Problem(f"no mask of {image.name}", "name masks after images", _FILE)
         elif mask.name.endswith(".nii.gz") and image.name.endswith(".nii.gz"):
-            yield from _wrong_mask(image, mask, max(2, subject.channels("outputs")))
+            yield from _wrong_mask(image, mask, subject.values("inference"))
 
 
-def _wrong_mask(image: Path, mask: Path, classes: int) -> Iterator[Problem]:
+def _wrong_mask(image: Path, mask: Path, allowed: tuple[int, ...]) -> Iterator[Problem]:
     scan, found = nib.load(image), nib.load(mask)
     values = np.asarray(found.dataobj)
     if values.shape != scan.shape[:3]:
@@ -50,6 +50,7 @@ def _wrong_mask(image: Path, mask: Path, classes: int) -> Iterator[Problem]:
         yield Problem(f"the mask has the shape {values.shape}, the image {scan.shape[:3]}", cure, _FILE)
     elif not np.allclose(found.affine, scan.affine, atol=1e-3):
         yield Problem("the mask has another affine than the image", "add Invertd before SaveImaged", _FILE)
-    if not np.isin(np.unique(values), np.arange(classes)).all():
+    if not np.isin(np.unique(values), allowed).all():
         shown = ", ".join(f"{value:g}" for value in np.unique(values)[:4])
-        yield Problem(f"the mask holds {shown}, not numbers of classes", "add AsDiscreted (argmax)", _FILE)
+        cure = "add AsDiscreted (argmax), and MapLabelValued after it where label_values have gaps"
+        yield Problem(f"the mask holds {shown}, none but {', '.join(map(str, allowed))} are labels", cure, _FILE)

@@ -12,9 +12,10 @@ from medtl_monai.bundle.doctor.outcome import State
 from medtl_monai.bundle.doctor.rows import ROWS
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_MARKS: dict[State, str] = {"pass": "ok", "fail": "FAIL", "not applicable": "n/a", "not run": "--"}
+_MARKS: dict[State, str] = {"pass": "ok", "warning": "warn", "fail": "FAIL", "not applicable": "n/a", "not run": "--"}
 _KINDS = {"pass": "pass", "fail": "fail", "not applicable": "notApplicable", "not run": "open"}
-_COUNTED = {"pass": "passed", "fail": "failed", "not applicable": "not applicable", "not run": "not run"}
+_COUNTED = {"pass": "passed", "warning": "warnings", "fail": "failed"}  # the others as they are called
+_LEVELS = {"fail": "error", "warning": "warning"}
 
 
 def as_text(verdicts: Sequence[Verdict]) -> str:
@@ -34,7 +35,7 @@ def as_text(verdicts: Sequence[Verdict]) -> str:
 
 def _numbers(verdicts: Sequence[Verdict]) -> str:
     count = Counter(one.outcome.state for one in verdicts)
-    return ", ".join(f"{_COUNTED[state]}: {count[state]}" for state in _MARKS)
+    return ", ".join(f"{_COUNTED.get(state, state)}: {count[state]}" for state in _MARKS)
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -65,14 +66,14 @@ def as_sarif(verdicts: Sequence[Verdict], version: str) -> dict[str, Any]:
 
 def _results(verdict: Verdict, index: int) -> list[dict[str, Any]]:
     outcome, common = verdict.outcome, {"ruleId": verdict.row, "ruleIndex": index}
-    if outcome.state != "fail":
+    if outcome.state not in _LEVELS:
         text = outcome.note or ROWS[verdict.row].title
         return [{**common, "kind": _KINDS[outcome.state], "level": "none", "message": {"text": text}}]
     return [
         {
             **common,
             "kind": "fail",
-            "level": "error",
+            "level": _LEVELS[outcome.state],
             "message": {"text": f"{one.message}. Cure: {one.remedy}."},
             "locations": [
                 {

@@ -105,6 +105,28 @@ class Subject:
             return "classification"
         return "segmentation" if "segmentation" in name or pred.get("format") == "segmentation" else "other"
 
+    def values(self, kind: Literal["inference", "train"]) -> tuple[int, ...]:
+        """What masks and labels of a segmentation hold, in the order of the channels.
+
+        ``label_values`` of this configuration, or of the other; else the keys of ``channel_def``, else 0, 1, 2, ...
+        One channel separates 0 and 1.
+        """
+        other: Literal["inference", "train"] = "train" if kind == "inference" else "inference"
+        written = self.label_values(kind) or self.label_values(other)
+        if written:
+            return written
+        names, count = self.tensor("outputs").get("channel_def"), self.channels("outputs")
+        numbers = sorted(int(key) for key in names if key.isdecimal()) if isinstance(names, dict) else []
+        return tuple(numbers) if len(numbers) == count > 1 else tuple(range(max(2, count)))
+
+    def label_values(self, kind: Literal["inference", "train"]) -> tuple[int, ...]:
+        """The list ``label_values`` of a configuration; empty if it has none of two or more different numbers."""
+        root = self.program(kind)
+        node = follow(root, at(root, "label_values")) if root is not None else None
+        found = [child.value for _, child in node.children()] if node is not None else []
+        whole = tuple(value for value in found if type(value) is int and value >= 0)
+        return whole if len(set(whole)) == len(found) > 1 else ()
+
     @property
     def weights(self) -> Path | None:
         """The file of the weights, if it is there and no stand-in."""

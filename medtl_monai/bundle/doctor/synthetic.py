@@ -67,7 +67,8 @@ def make_cases(subject: Subject, folder: Path, as_masks: bool = False) -> Cases:
         (folder / name).mkdir(parents=True, exist_ok=True)
     images: list[Path] = []
     labels: list[Path | int] = []
-    classes = max(2, subject.channels("outputs"))
+    values = np.array(subject.values("train"))
+    classes = len(values) if subject.task == "segmentation" else max(2, subject.channels("outputs"))
     for number in range(TRAINING + VALIDATION):
         rng = np.random.default_rng(number)
         mask = _mask(size, classes, rng)
@@ -77,7 +78,7 @@ def make_cases(subject: Subject, folder: Path, as_masks: bool = False) -> Cases:
         image = _ball(size, 0.4 + 0.4 * kind / classes) if as_masks else _image(shown, subject, rng)
         images.append(_write(folder / "images" / name, image, subject))
         if subject.task == "segmentation":
-            labels.append(_write(folder / "labels" / name, mask.astype(np.uint8), subject))
+            labels.append(_write(folder / "labels" / name, _least(values)[mask], subject))
         else:
             labels.append(kind)
     return Cases(folder, tuple(images), tuple(labels))
@@ -97,10 +98,21 @@ def scan_size(subject: Subject) -> tuple[int, ...]:
 
 def takes_volumes(subject: Subject) -> bool:
     """Whether a bundle reads volumes: its network has three axes, or its images are oriented, or no pictures."""
-    kinds = str(subject.metadata.get("data_type", "")).lower()
-    pictures = any(word in kinds for word in ("png", "jp", "tif"))
+    kinds, pictures = _kinds(subject)
     oriented = any(name.lower().startswith("orientation") for _, _, name in _components(subject))
     return len(subject.shape()) == 3 or oriented or ("nifti" in kinds and not pictures)
+
+
+def reads_pictures_alone(subject: Subject) -> bool:
+    """Whether metadata name PNG, JPEG or TIFF as the kinds of data, and none that a volume comes in."""
+    kinds, pictures = _kinds(subject)
+    others = any(word in kinds for word in ("dicom", "nifti", "nrrd", "numpy", "mha"))
+    return pictures and not others and not takes_volumes(subject)
+
+
+def _kinds(subject: Subject) -> tuple[str, bool]:
+    kinds = str(subject.metadata.get("data_type", "")).lower()
+    return kinds, any(word in kinds for word in ("png", "jp", "tif"))
 
 
 def _components(subject: Subject) -> Iterator[tuple[Node, Node, str]]:
@@ -137,6 +149,11 @@ def _mask(size: tuple[int, ...], classes: int, rng: np.random.Generator) -> np.n
     inside = ((grid - centre) ** 2).sum(0) < 0.36
     slab = np.clip(((grid[0] - centre[0] + 0.6) / 1.2 * (classes - 1)).astype(int), 0, classes - 2)
     return np.where(inside, slab + 1, 0)
+
+
+def _least(values: np.ndarray) -> np.ndarray:
+    """The values in the smallest unsigned type that holds them."""
+    return values.astype(np.min_scalar_type(int(values.max())))
 
 
 def _ball(size: tuple[int, ...], radius: float) -> np.ndarray:

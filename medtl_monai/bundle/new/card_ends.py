@@ -116,8 +116,8 @@ def _gaps(plan: Plan) -> list[str]:
         return []
     some = ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
     return [
-        f"Masks hold the values of your labels ({some}); "
-        "MONAI Label and 3D Slicer number labels 1, 2, 3, ... To use the bundle there, number your labels without gaps."
+        f"Masks of the command line hold the values of your labels ({some}); "
+        "those of MONAI Label, 3D Slicer and MONAI Deploy are numbered 1, 2, 3, ... in the order of the names."
     ]
 
 
