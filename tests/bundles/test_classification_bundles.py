@@ -6,7 +6,10 @@ import csv
 import hashlib
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -432,3 +435,29 @@ def test_shipped_weights_are_what_their_calibration_says(project: Path, name: st
     network.load_state_dict(torch.load(models / "model.pt", weights_only=True))
     (source,) = config(project, name, "metadata")["weights_lineage"]
     assert (source["source"], source["licence"]) == ("imagenet_squeezenet1_0_pruned", "BSD-2-Clause")
+
+
+def test_the_temperature_is_fitted_on_the_cases_of_all_processes(
+    project: Path, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    """Two processes judge two validation cases each; the first, which writes, knows of all four."""
+    module = ["torch.distributed.run", "--standalone", "--nnodes=1", "--nproc_per_node=2", "-m", "monai.bundle"]
+    options = {
+        "config_file": "['configs/train.json','configs/multi_gpu_train.json']",
+        "dataset_dir": datasets[BUNDLES[1]],
+        "output_dir": tmp_path,
+        **QUICK[BUNDLES[1]],
+    }
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", *module, *map(str, words("run", options))],
+        cwd=project / "bundles" / BUNDLES[1],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    content = json.loads((tmp_path / "calibration.json").read_text())
+    assert content["cases_per_class"] == [2, 2]
+    assert content["model_sha256"] == sha256(tmp_path / "model.pt")
