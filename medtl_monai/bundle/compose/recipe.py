@@ -30,7 +30,9 @@ class Recipe:
         slice_axis: axis whose positions are the slices, for a 2D network on volumes.
         mirror_axes: axes of mirror images at test time, where the user asks for them.
         loss: the task's loss.
-        crops: ``pos`` and ``neg`` of the random crops.
+        crops: odds of random crops around a labelled voxel, and around any other.
+        centres: whether crops around a label draw from all its voxels (``foreground``: large structures more often) or
+            from each structure equally often, which small organs beside large ones, or tumours in organs, need.
         positive: class that sensitivity is about.
         source, strategy: what the command in an error about missing weights trains from, and how.
         datalist: default of the knob of this name; empty for ``datalist.json`` in the dataset folder.
@@ -53,6 +55,7 @@ class Recipe:
     mirror_axes: Sequence[int] = ()
     loss: Step | None = None
     crops: tuple[int, int] = (2, 1)
+    centres: Literal["foreground", "structures"] = "foreground"
     positive: int = 1
     source: str = ""
     strategy: str = ""

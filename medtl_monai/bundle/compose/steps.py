@@ -26,17 +26,19 @@ def crop_steps(recipe: Recipe) -> list[Step]:
     if not segments(recipe):
         return []
     pos, neg = recipe.crops
-    found: list[Step] = [
-        {"_target_": "SpatialPadd", "keys": "@both", "spatial_size": "@patch_size"},
-        {
-            "_target_": "RandCropByPosNegLabeld",
-            "keys": "@both",
-            "label_key": "label",
-            "spatial_size": "@patch_size",
-            "pos": pos,
-            "neg": neg,
-        },
-    ]
+    crop: Step = {
+        "_target_": "RandCropByPosNegLabeld",
+        "keys": "@both",
+        "label_key": "label",
+        "spatial_size": "@patch_size",
+        "pos": pos,
+        "neg": neg,
+    }
+    found: list[Step] = [{"_target_": "SpatialPadd", "keys": "@both", "spatial_size": "@patch_size"}]
+    if recipe.centres == "structures":
+        found.append({"_target_": "medtl_monai.transforms.crop_centres.CropCentresd", "keys": "label"})
+        crop |= {"fg_indices_key": "label_fg_indices", "bg_indices_key": "label_bg_indices"}
+    found.append(crop)
     if recipe.slice_axis is not None:
         found.append({"_target_": "SqueezeDimd", "keys": "@both", "dim": recipe.slice_axis + 1})
     return found

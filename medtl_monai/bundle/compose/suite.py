@@ -106,6 +106,7 @@ ABDOMEN = Recipe(
     knobs={"spacing": [1.5, 1.5, 1.5], "hu_window": "abdomen"},
     patch_size=[96, 96, 96],
     window=[96, 96, 96],
+    centres="structures",
     loss=DICE_CE,
     source="medicalnet_resnet18_23datasets",
 )

@@ -81,6 +81,7 @@ def recipe_of_plan(plan: Plan, datalist: str = "") -> Recipe:
         mirror_axes=plan.flips.value if segments else (),
         loss=_loss(plan),
         crops=(int(plan.loss.value["pos"]), int(plan.loss.value["neg"])) if segments else (2, 1),
+        centres="structures" if segments and len(values) > 2 else "foreground",
         source=plan.source.value if fetched else "",
         strategy=plan.strategy.value if fetched else "",
         datalist=datalist,

@@ -93,6 +93,7 @@ def choose_loss(fingerprint: Fingerprint) -> Choice[dict[str, Any]]:
     value: dict[str, Any] = {"name": "dice_ce", "class_weights": None, "pos": pos, "neg": 1}
     reason = f"foreground is {share:.2%} of the median image, so crops are centred on it {pos}:1"
     present = {key: size for key, size in sizes.items() if size > 0}
+    reason += ", on each label equally often" if len(sizes) > 1 else ""
     if len(present) > 1 and max(present.values()) > 10 * min(present.values()):
         roots = {key: 1 / math.sqrt(size) for key, size in present.items()}
         mean = sum(roots.values()) / len(roots)
