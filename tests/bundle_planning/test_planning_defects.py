@@ -51,7 +51,7 @@ def test_four_axes_are_named(tmp_path: Path) -> None:
     mask_folder(tmp_path, [ct_array(n) for n in range(3)])
     nib.save(nib.Nifti1Image(np.stack([ct_array(1)] * 2, axis=-1), np.eye(4)), tmp_path / "images" / "case_1.nii.gz")
     text = refusal(tmp_path)
-    assert "1 things" in text
+    assert "1 thing stands against" in text
     assert "(20, 24, 16, 2)" in text
 
 

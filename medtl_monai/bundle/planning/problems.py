@@ -33,7 +33,8 @@ def require_plannable(findings: Iterable[Finding]) -> None:
     kinds = {finding.code.split(".")[0] for finding in errors}
     single: dict[str, type[DataError]] = {"label": LabelError, "geometry": GeometryError}
     error = single.get(next(iter(kinds)), DataError) if len(kinds) == 1 else DataError
-    raise error("\n  ".join([f"{len(errors)} things stand against a plan for these data:", *lines]))
+    count = f"{len(errors)} things stand" if len(errors) > 1 else "1 thing stands"
+    raise error("\n  ".join([f"{count} against a plan for these data:", *lines]))
 
 
 def _line(finding: Finding) -> str:
