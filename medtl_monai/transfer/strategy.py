@@ -22,7 +22,8 @@ from medtl_monai.transfer.gradual import gradual_groups, gradually_frozen
 from medtl_monai.transfer.linear_head import has_linear_head, no_linear_head
 from medtl_monai.transfer.llrd import decayed_groups
 from medtl_monai.transfer.param_groups import Group, parameter_groups, source_stages
-from medtl_monai.transfer.probing import HeadFit, Loss, probe_to_convergence
+from medtl_monai.transfer.head_fit import HeadFit, Loss
+from medtl_monai.transfer.probing import probe_to_convergence
 from medtl_monai.transfer.regularize import L2SP, BatchSpectralShrinkage, require_classifier, undecayed_groups
 
 FREEZE_TO = "freeze_to_"
