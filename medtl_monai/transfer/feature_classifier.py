@@ -20,8 +20,8 @@ from medtl_monai.networks.transfer_dense import TransferDense
 from medtl_monai.transfer.classical import INNER_FOLDS, STRENGTHS
 from medtl_monai.transfer.examples import Example, Kept, body_frozen, kept_features
 from medtl_monai.transfer.features import dense_features
-from medtl_monai.transfer.linear_head import has_linear_head, no_linear_head, set_linear_head
 from medtl_monai.transfer.head_fit import HeadFit, Loss, mean_loss
+from medtl_monai.transfer.linear_head import has_linear_head, no_linear_head, set_linear_head
 from medtl_monai.transfer.scores.probe import grouped_folds
 
 VOXELS = 3000  # in all, shared evenly by cases and classes

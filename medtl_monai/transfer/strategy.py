@@ -19,10 +19,10 @@ from medtl_monai.transfer import bitfit, lora, ssf
 from medtl_monai.transfer.examples import Example
 from medtl_monai.transfer.feature_classifier import fit_features_logistic, fit_features_svm
 from medtl_monai.transfer.gradual import gradual_groups, gradually_frozen
+from medtl_monai.transfer.head_fit import HeadFit, Loss
 from medtl_monai.transfer.linear_head import has_linear_head, no_linear_head
 from medtl_monai.transfer.llrd import decayed_groups
 from medtl_monai.transfer.param_groups import Group, parameter_groups, source_stages
-from medtl_monai.transfer.head_fit import HeadFit, Loss
 from medtl_monai.transfer.probing import probe_to_convergence
 from medtl_monai.transfer.regularize import L2SP, BatchSpectralShrinkage, require_classifier, undecayed_groups
 
