@@ -14,7 +14,7 @@ from medtl_monai.io.atomic import write_json
 
 FORMAT = "medtl-study-1"
 STUDY = "study.json"
-_LISTS = ("sources", "strategies", "labelled")
+_LISTS = ("sources", "strategies", "labelled", "rates")
 _PLACES = ("bundle", "data", "datalist")
 
 
@@ -75,8 +75,8 @@ class Design:
 
 
 def _list_problems(design: Design) -> list[str]:
-    problems = [f"{name} is empty" for name in (*_LISTS, "rates") if not getattr(design, name)]
-    for name in (*_LISTS, "rates"):
+    problems = [f"{name} is empty" for name in _LISTS if not getattr(design, name)]
+    for name in _LISTS:
         values = getattr(design, name)
         if len(set(values)) < len(values):
             problems.append(f"{name} has a value twice: {list(values)}")
@@ -140,7 +140,7 @@ def load_design(folder: Path) -> tuple[Design, dict[str, str], list[dict[str, st
 
 
 def differences(old: Design, new: Design) -> list[str]:
-    """Why the new settings do not go on with the old ones; more seeds, arms and levels do."""
+    """Why the new settings do not go on with the old ones; more seeds, arms, levels and rates do."""
     found = []
     for entry in fields(Design):
         name, before, after = entry.name, getattr(old, entry.name), getattr(new, entry.name)

@@ -107,12 +107,24 @@ def test_more_is_allowed_and_anything_else_is_refused(place: Place, capsys: pyte
     changed = {**more, "labelled": "4", "seeds": 1, "rates": "1e-2", "epochs": 7, "set": "pause=1"}
     assert main(place.words("out", **changed)) == 2
     said = capsys.readouterr().err
-    for word in ("labelled no longer has 2", "seeds 1 instead of 2", "rates (0.01,)", "epochs 7 instead of 2", "pause"):
+    for word in ("labelled no longer has 2", "seeds 1 instead of 2", "rates no longer has 0.001", "epochs 7 instead of 2", "pause"):
         assert word in said
     assert read_table(place.root / "out")[0] == rows
     with locked(place.root / "out"):
         assert main(place.words("out", **more)) == 2
     assert "another study is running" in capsys.readouterr().err
+
+
+def test_another_learning_rate_may_be_added_and_every_arm_tries_it(place: Place) -> None:
+    """A far smaller rate cannot win here: the sweeps grow by one run of each arm, the comparison stays as it is."""
+    small = {"labelled": "2", "seeds": 1, "rates": "1e-2", "converged": 0}
+    assert main(place.words("out", **small)) == 0
+    before, _ = read_table(place.root / "out")
+    assert main(place.words("out", **{**small, "rates": "1e-9,1e-2"})) == 0
+    after, _ = read_table(place.root / "out")
+    assert after[: len(before)] == before
+    assert {(row.purpose, row.rate) for row in after[len(before) :]} == {("tuning", 1e-9)}
+    assert {row.strategy for row in after[len(before) :]} == {row.strategy for row in before}
 
 
 def test_another_bundle_configuration_is_refused_unless_accepted(
