@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -49,6 +50,17 @@ def _resampled(score: dict[str, np.ndarray], reached: dict[str, np.ndarray], rng
     own = [score[names[row]][pick].mean() for row, pick in zip(drawn, chosen, strict=True)]
     truth = [reached[names[row]][pick].mean() for row, pick in zip(drawn, chosen, strict=True)]
     return float(kendalltau(own, truth).statistic)
+
+
+def agreement(reached: dict[str, np.ndarray]) -> float:
+    """Mean tau between what two seeds reached: how far the truth foretells itself, so what a score could hope for.
+
+    NaN with fewer than two seeds, or two sources.
+    """
+    values = np.array([reached[name] for name in sorted(reached)])
+    seeds = range(values.shape[1]) if len(values) > 1 else range(0)
+    pairs = [kendalltau(values[:, i], values[:, j]).statistic for i, j in combinations(seeds, 2)]
+    return float(np.mean(pairs)) if pairs else float("nan")
 
 
 def summarise(rows: Sequence[Row], datasets: Sequence[str], least: int = 4) -> dict[str, dict]:

@@ -44,6 +44,14 @@ def test_tau_by_hand(tau: SimpleNamespace) -> None:
     assert sorted(table["some"]) == list("bcde")
 
 
+def test_agreement_between_seeds_by_hand(tau: SimpleNamespace) -> None:
+    """Three seeds of three sources: equal orders (tau 1), one pair swapped (1/3), and so the mean of 1, 1/3, 1/3."""
+    reached = {"a": np.array([1.0, 1.1, 2.0]), "b": np.array([2.0, 2.1, 1.0]), "c": np.array([3.0, 3.1, 3.0])}
+    assert tau.analysis.agreement(reached) == pytest.approx((1 + 1 / 3 + 1 / 3) / 3)
+    assert np.isnan(tau.analysis.agreement({name: values[:1] for name, values in reached.items()}))
+    assert np.isnan(tau.analysis.agreement({}))
+
+
 def test_intervals_hold_the_estimate_and_incomplete_sources_are_left_out(tau: SimpleNamespace) -> None:
     rng = np.random.default_rng(0)
     reached = {name: [0.1 * number + 0.01 * rng.normal() for _ in range(3)] for number, name in enumerate("abcdefg")}
