@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from medtl_monai.ranking.target import TargetCase
 from tau.datasets import CLASSES, Draw
 from tau.sources import with_head
 
-STEPS = {"head_ct": 100, "adrenal": 100, "hippocampus": 50}
+STEPS = {"head_ct": 100, "adrenal": 100, "hippocampus": 300}
 BATCH = {"head_ct": 4, "adrenal": 4, "hippocampus": 1}
 CROP = 24
 RATES = (1e-4, 3e-4, 1e-3)
@@ -34,6 +35,9 @@ class Finetuned:
 
     score: float
     loss: float
+
+
+half_precision = partial(torch.autocast, "cpu", torch.bfloat16)  # segmentation: 300 steps instead of 80 in the time
 
 
 def finetune(
@@ -107,10 +111,12 @@ def _segment(
     rng, losses = np.random.default_rng(seed), []
     for _ in range(steps):
         image, label = _crop(*pairs[rng.integers(len(pairs))], rng)
-        losses.append(_step(criterion(network(image[None]), label[None, None]), optimizer, schedule))
+        with half_precision():
+            logits = network(image[None])
+        losses.append(_step(criterion(logits.float(), label[None, None]), optimizer, schedule))
     network.eval()
     found = []
-    with torch.no_grad():
+    with torch.no_grad(), half_precision():
         for case in judged:
             mask, truth = network(_plain(case, encoder)[None]).argmax(1)[0].numpy(), _label(case).numpy()
             found += [dice(mask, truth, value) for value in CLASSES[dataset] if value]
