@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 
 import torch
 
 from medtl_monai.errors import ConfigError
+from medtl_monai.inference.thin_maps import ThinMapsInFloat32
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -39,11 +40,13 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 def forward_in(precision: str, image: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """``network(image)`` computed in a precision, returned as float32.
 
-    MONAI's engines know mixed precision on CUDA only; this works on every device that has autocast.
+    MONAI's engines know mixed precision on CUDA only; this works on every device that has autocast. On a CPU some
+    convolutions of a training stay in float32, see :class:`ThinMapsInFloat32`.
     """
-    context: AbstractContextManager = nullcontext()
-    if resolve_precision(precision, image.device) == "bfloat16":
-        context = torch.autocast(image.device.type, dtype=torch.bfloat16)
-    with context:
+    with ExitStack() as contexts:
+        if resolve_precision(precision, image.device) == "bfloat16":
+            contexts.enter_context(torch.autocast(image.device.type, dtype=torch.bfloat16))
+            if image.device.type == "cpu":
+                contexts.enter_context(ThinMapsInFloat32())
         output = network(image)
     return output.float()
