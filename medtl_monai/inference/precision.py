@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import torch
 
 from medtl_monai.errors import ConfigError
-from medtl_monai.inference.thin_maps import ThinMapsInFloat32
+from medtl_monai.inference.thin_maps import ThinMaps
 
 PRECISIONS = ("float32", "bfloat16", "auto")
 
@@ -41,12 +41,12 @@ def forward_in(precision: str, image: torch.Tensor, network: Callable[[torch.Ten
     """``network(image)`` computed in a precision, returned as float32.
 
     MONAI's engines know mixed precision on CUDA only; this works on every device that has autocast. On a CPU some
-    convolutions of a training stay in float32, see :class:`ThinMapsInFloat32`.
+    convolutions of a training have a precision of their own, see :class:`ThinMaps`.
     """
     with ExitStack() as contexts:
         if resolve_precision(precision, image.device) == "bfloat16":
             contexts.enter_context(torch.autocast(image.device.type, dtype=torch.bfloat16))
-            if image.device.type == "cpu":
-                contexts.enter_context(ThinMapsInFloat32())
+        if image.device.type == "cpu":
+            contexts.enter_context(ThinMaps())
         output = network(image)
     return output.float()

@@ -1,4 +1,4 @@
-"""Convolutions that PyTorch gets wrong in bfloat16 on a CPU, computed in float32 instead."""
+"""Convolutions whose gradient PyTorch gets wrong on a CPU, computed with more digits instead."""
 
 from __future__ import annotations
 
@@ -9,32 +9,39 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _CONVOLUTIONS = (torch.conv3d, torch.conv_transpose3d)
+_LARGE = 7
 
 
-class ThinMapsInFloat32(TorchFunctionMode):
-    """Inside, 3D convolutions that are to be trained run in float32 where the map is no deeper than the kernel.
+class ThinMaps(TorchFunctionMode):
+    """Inside, 3D convolutions to be trained whose map is no deeper than their kernel are computed in another precision.
 
-    Measured with PyTorch 2.15 on a CPU with AVX-512: in bfloat16 the gradient of the weights of a 3x3x3 convolution on a
-    map of extent 2 along the first spatial axis is read from memory that nobody wrote (5x5x5: up to 4; 7x7x7: up to 7,
-    with a heap corruption), so that a training does not repeat, and sooner or later is NaN. Output and the gradient of
-    the input are right, and so is everything in 2D. Such maps are small, so float32 costs next to nothing there.
-    ``benchmarks/thin_maps.py`` shows it.
+    Measured with PyTorch 2.15 on a CPU with AVX-512 (``benchmarks/thin_maps.py``): in bfloat16 the gradient of the
+    weights of a 3x3x3 convolution on a map of extent 2 along the first spatial axis is read from memory that nobody
+    wrote (5x5x5: extents 2 to 4; 7x7x7: 2 to 7), so that a training does not repeat, and sooner or later is NaN. With
+    7x7x7 and stride 2 float32 is wrong too, at extents 5 to 7; some of these end in a crash. Output and the gradient of
+    the input are right, and so is everything in 2D. Here such maps go through float32, with a kernel of 7 and more
+    through float64, which has another implementation. They are small, so that costs next to nothing.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call ``func``, in float32 where it would go wrong."""
+        """Call ``func``, in another precision where it would go wrong."""
         named = kwargs or {}
-        if func in _CONVOLUTIONS and torch.is_grad_enabled() and _is_thin(*args[:2]):
-            with torch.autocast(args[0].device.type, enabled=False):
-                return func(*map(_float32, args), **{name: _float32(value) for name, value in named.items()})
-        return func(*args, **named)
+        if not (func in _CONVOLUTIONS and torch.is_grad_enabled() and _is_thin(*args[:2])):
+            return func(*args, **named)
+        device, kind = args[0].device.type, args[0].dtype
+        mixed = torch.is_autocast_enabled(device)
+        precision = torch.float64 if args[1].shape[2] >= _LARGE else torch.float32
+        with torch.autocast(device, enabled=False):
+            changed = {name: _in(precision, value) for name, value in named.items()}
+            output = func(*(_in(precision, value) for value in args), **changed)
+        return output.float() if mixed else output.to(kind)
 
 
 def _is_thin(image: torch.Tensor, weight: torch.Tensor) -> bool:
     return weight.shape[2] > 1 and image.shape[2] <= weight.shape[2]
 
 
-def _float32(value: Any) -> Any:
-    return value.float() if isinstance(value, torch.Tensor) else value
+def _in(precision: torch.dtype, value: Any) -> Any:
+    return value.to(precision) if isinstance(value, torch.Tensor) else value

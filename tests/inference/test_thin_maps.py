@@ -50,6 +50,20 @@ def test_transposed_convolutions_too() -> None:
             assert (found - right).abs().max() < 0.05 * right.abs().max()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("depth", [5, 6, 7])
+def test_a_strided_kernel_of_seven_is_right_in_both_precisions(depth: int, precision: str) -> None:
+    """Plain float32 is wrong here too, and crashes at a depth of 5: the truth is float64's."""
+    torch.manual_seed(0)
+    layer, image = nn.Conv3d(4, 16, 7, stride=2, padding=3), torch.randn(1, 4, depth, 9, 9)
+    found = gradients(layer, image, precision)
+    output = layer.double()(image.double().requires_grad_())
+    layer.zero_grad()
+    (output * torch.linspace(-1, 1, output.numel()).reshape(output.shape)).sum().backward()
+    assert layer.weight.grad is not None
+    assert (found[1] - layer.weight.grad).abs().max() < 0.05 * layer.weight.grad.abs().max()
+
+
 def dtypes(layer: nn.Module, image: torch.Tensor) -> list[torch.dtype]:
     seen: list[torch.dtype] = []
     layer.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
