@@ -17,7 +17,7 @@ class ThinMaps(TorchFunctionMode):
 
     Measured with PyTorch 2.15 on a CPU with AVX-512 (``benchmarks/thin_maps.py``): in bfloat16 the gradient of the
     weights of a 3x3x3 convolution on a map of extent 2 along the first spatial axis is read from memory that nobody
-    wrote (5x5x5: extents 2 to 4; 7x7x7: 2 to 7), so that a training does not repeat, and sooner or later is NaN. With
+    wrote (5x5x5: extents 2 to 4; 7x7x7: 2 to 6), so that a training does not repeat, and sooner or later is NaN. With
     7x7x7 and stride 2 float32 is wrong too, at extents 5 to 7; some of these end in a crash. Output and the gradient of
     the input are right, and so is everything in 2D. Here such maps go through float32, with a kernel of 7 and more
     through float64, which has another implementation. They are small, so that costs next to nothing.
