@@ -204,7 +204,8 @@ def test_probes_on_features_computed_once(
     environment = {"MEDTL_WEIGHTS": str(real_weights), "MEDTL_OFFLINE": "1"}
     knobs = {"source": "highres3dnet_gif", "strategy": strategy, "epochs": 2, "val_at_start": "false"}
     finished = ok(train(tmp_path, environment=environment, **knobs))
-    assert re.search(r"head fitted: linear head by L-BFGS, penalty 0.001 \(fixed.*\) on 4 cases: .* converged", finished.output)
+    fitted = r"head fitted: linear head by L-BFGS, penalty 0.001 \(fixed.*\) on 4 cases: .* converged"
+    assert re.search(fitted, finished.output)
     assert [row["epoch"] for row in csv.DictReader((tmp_path / "curves.csv").open())] == rows
     loaded = build_network("highres3dnet", out_channels=3, seed=0)
     monkeypatch.setenv("MEDTL_WEIGHTS", environment["MEDTL_WEIGHTS"])
