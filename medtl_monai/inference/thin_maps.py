@@ -28,11 +28,14 @@ class ThinMaps(TorchFunctionMode):
     ) -> Any:
         """Call ``func``, in another precision where it would go wrong."""
         named = kwargs or {}
-        if not (func in _CONVOLUTIONS and torch.is_grad_enabled() and _is_thin(*args[:2])):
+        if func not in _CONVOLUTIONS or not torch.is_grad_enabled():
             return func(*args, **named)
-        device, kind = args[0].device.type, args[0].dtype
+        image, weight = args[0] if args else named["input"], args[1] if len(args) > 1 else named["weight"]
+        if not _is_thin(image, weight):
+            return func(*args, **named)
+        device, kind = image.device.type, image.dtype
         mixed = torch.is_autocast_enabled(device)
-        precision = torch.float64 if args[1].shape[2] >= _LARGE else torch.float32
+        precision = torch.float64 if weight.shape[2] >= _LARGE else torch.float32
         with torch.autocast(device, enabled=False):
             changed = {name: _in(precision, value) for name, value in named.items()}
             output = func(*(_in(precision, value) for value in args), **changed)
@@ -40,7 +43,7 @@ class ThinMaps(TorchFunctionMode):
 
 
 def _is_thin(image: torch.Tensor, weight: torch.Tensor) -> bool:
-    return weight.shape[2] > 1 and image.shape[2] <= weight.shape[2]
+    return weight.shape[2] > 1 and image.shape[-3] <= weight.shape[2]
 
 
 def _in(precision: torch.dtype, value: Any) -> Any:

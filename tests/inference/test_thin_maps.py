@@ -79,3 +79,16 @@ def test_only_thin_maps_of_a_training_are_in_float32() -> None:
     assert dtypes(nn.Conv2d(4, 4, 3, padding=1), torch.randn(1, 4, 2, 9)) == [torch.bfloat16]
     with torch.no_grad():
         assert dtypes(nn.Conv3d(4, 4, 3, padding=1), thin) == [torch.bfloat16]
+
+
+class ByName(nn.Conv3d):
+    """A convolution that hands its arguments over by name, on a map without batch axis."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv3d(input=image[0], weight=self.weight, bias=self.bias, padding=1)[None]
+
+
+def test_arguments_by_name_and_no_batch_axis() -> None:
+    thin, deep = torch.randn(1, 4, 2, 9, 9), torch.randn(1, 4, 4, 2, 2)
+    assert dtypes(ByName(4, 4, 3), thin) == [torch.float32]
+    assert dtypes(ByName(4, 4, 3), deep) == [torch.bfloat16]
